@@ -25,7 +25,8 @@ def main():
         unit = pathlib.Path(tmp) / "alone.cpp"
         deps = pathlib.Path(tmp) / "alone.d"
         # Twice: the guard must hold.
-        line = f"#include <troupe/{header.name}>\n"
+        inside = header.as_posix().rpartition("/troupe/")[2]
+        line = f"#include <troupe/{inside}>\n"
         unit.write_text(line + line + "int main() {}\n")
         done = subprocess.run(
             compiler + ["-Werror", "-fsyntax-only", "-MD", "-MF", deps, unit])

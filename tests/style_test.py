@@ -55,11 +55,12 @@ def include_fault(path, target, quoted, public):
     """Why `path` must not include `target`, or None."""
     room, parts = path.parts[0], pathlib.PurePath(target).parts
     if target.startswith("troupe/"):
-        name = parts[-1]
-        if name not in public:
+        if target not in public:
             return f"{target} is no public header"
-        if room == "runtime" and public[name] == "actors":
+        if room == "runtime" and public[target] == "actors":
             return f"runtime does not know actors ({target})"
+        if room in ("apps", "actors") and parts[1] == "detail":
+            return f"{room} use what users may use, not {target}"
         if room in ("runtime", "actors") and not quoted:
             return f"<{target}> is for users; inside it is \"{target}\""
         return None
@@ -73,7 +74,7 @@ def include_fault(path, target, quoted, public):
         return None
     if room in ("apps", "actors"):
         return f"{room} use public headers only, not {target}"
-    if path.parent.as_posix() == "runtime/troupe":
+    if is_installed(path):
         return f"a public header cannot bring {target}: it is not installed"
     if room != "runtime":
         return None
@@ -83,10 +84,15 @@ def include_fault(path, target, quoted, public):
     return None
 
 
+def is_installed(path):
+    return (path.parts[0] in ("runtime", "actors")
+            and path.parts[1] == "troupe" and path.suffix == ".hpp")
+
+
 def public_headers(files):
-    return {p.name: p.parts[0] for p in files
-            if p.parent.as_posix() in ("runtime/troupe", "actors/troupe")
-            and p.suffix == ".hpp"}
+    """"troupe/x.hpp" -> the room that it stands in."""
+    return {p.relative_to(p.parts[0]).as_posix(): p.parts[0]
+            for p in files if is_installed(p)}
 
 
 def path_faults(path, build_files):
@@ -94,7 +100,7 @@ def path_faults(path, build_files):
         yield "a room is a noun: this name says nothing"
     built = (path.parts[0] in ("runtime", "actors", "apps")
              and path.suffix == ".cpp"
-             or path.match("*/troupe/*.hpp")
+             or is_installed(path)
              or path.match("tests/*_test.cpp"))
     if built and not any(build.parent / name == path
                          for build, names in build_files.items()
