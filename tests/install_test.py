@@ -47,8 +47,8 @@ def by_cmake(root, tmp):
     build = tmp / "by_cmake"
     # A launcher such as ccache before the compiler is not CMake's business.
     compiler = shlex.split(os.environ.get("CXX", "g++"))[-1]
-    run("cmake", "-S", CONSUMER, "-B", build, f"-DTroupe_DIR={package}",
-        f"-DCMAKE_CXX_COMPILER={compiler}")
+    run("cmake", "-G", "Ninja", "-S", CONSUMER, "-B", build,
+        f"-DTroupe_DIR={package}", f"-DCMAKE_CXX_COMPILER={compiler}")
     run("cmake", "--build", build)
     run(build / "consumer")
 

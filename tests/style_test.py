@@ -38,14 +38,16 @@ SLEEP = re.compile(r"\b(?:sleep_for|sleep_until|usleep|nanosleep)\s*\(")
 
 def tracked(root):
     """The files that are, or would be, in the repository."""
-    listed = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", "--cached", "--others",
-         "--exclude-standard"], stdout=subprocess.PIPE, check=False)
-    if listed.returncode == 0:
+    try:
+        listed = subprocess.run(
+            ["git", "-C", root, "ls-files", "-z", "--cached", "--others",
+             "--exclude-standard"], stdout=subprocess.PIPE, check=True)
         names = filter(None, listed.stdout.decode().split("\0"))
         return [p for p in sorted(set(map(pathlib.Path, names)))
                 if (root / p).is_file()]
-    # An unpacked archive: no git, so all but the build trees.
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pass
+    # No git, or an unpacked archive: all but the build trees.
     return [p.relative_to(root) for p in sorted(root.rglob("*"))
             if p.is_file() and not p.relative_to(root).parts[0].startswith(
                 ("build", ".git"))]
