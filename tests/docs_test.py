@@ -24,6 +24,8 @@ import subprocess
 import sys
 import tempfile
 
+RUN_SECONDS_MAX = 20
+
 BLOCK = re.compile(
     r"(?:<!--\s*run:(?P<head>[^\n]*?)(?:\n(?P<want>.*?))?-->\s*\n)?"
     r"(?:<!--\s*file:\s*(?P<file>\S+)\s*-->\s*\n)?"
@@ -75,8 +77,12 @@ def fault(program, root, tmp, link_flags):
          str(source), "-o", str(binary), *link_flags])
     if built.returncode != 0:
         return "does not compile"
-    done = subprocess.run([str(binary), *program.args], timeout=30, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        done = subprocess.run(
+            [str(binary), *program.args], timeout=RUN_SECONDS_MAX, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    except subprocess.TimeoutExpired:
+        return f"still runs after {RUN_SECONDS_MAX} s"
     if done.returncode != program.exit_code:
         return f"exits {done.returncode}, not {program.exit_code}"
     if done.stdout.strip() != program.want.strip():
