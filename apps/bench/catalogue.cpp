@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+
+#include "catalogue.hpp"
+
+namespace bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+target at_least(double ratio, std::string peer) {
+  return {target::ratio_min, ratio, std::move(peer)};
+}
+
+target at_most(double value) {
+  return {target::value_max, value};
+}
+
+const std::vector<workload>& table() {
+  static const std::vector<workload> all{
+    {"ping_pong",
+     "one pair, 1 M round trips by plain tells",
+     {"caf"},
+     {{"ping_pong", "ns/round trip", at_least(7, "caf")}}},
+    {"ask_loop",
+     "one actor asks another 500 k times, by coroutine",
+     {"caf"},
+     {{"ask_loop", "ns/ask", at_least(5, "caf")}},
+     "ours has the default deadline of 30 s on each ask, CAF's has none"},
+    {"many_to_one",
+     "4 senders tell one receiver 500 k messages each",
+     {"caf"},
+     {{"many_to_one", "ns/message", at_least(4.5, "caf")}}},
+    {"skynet",
+     "a tree of 10, 1,111,111 actors, sums its leaves",
+     {"caf"},
+     {{"skynet", "s", at_least(12, "caf")}}},
+    {"spawn",
+     "100 k actors from outside, one message each",
+     {"caf"},
+     {{"spawn", "ns/actor", at_least(3, "caf")},
+      {"spawn_bytes", "B/idle actor", at_most(320)}}},
+    {"wake",
+     "ask an actor from outside after 15 ms idle, p50",
+     {"caf"},
+     {{"wake", "us", at_least(2.5, "caf")}},
+     "CAF's work sharing takes about 0.7 of the time of its default, work "
+     "stealing, which it loses elsewhere"},
+    {"idle",
+     "5 s with nothing to do",
+     {"caf"},
+     {{"idle", "% CPU", at_most(0.05)}, {"idle_switches", "1/s", at_most(1)}},
+     {},
+     false},
+    {"actors",
+     "4 M hops round a ring of 1 k, then of 1 M actors",
+     {"caf"},
+     {{"actors_1k", "ns/message"},
+      {"actors_1m", "ns/message"},
+      {"actors_growth", "x", at_most(2)}}},
+    {"mailbox",
+     "10 M messages, 1 k and 10 M at a time in a mailbox",
+     {"caf"},
+     {{"mailbox_1k", "ns/message"},
+      {"mailbox_10m", "ns/message"},
+      {"mailbox_growth", "x", at_most(2)}}},
+    {"submit_get",
+     "300 k futures through the pool",
+     {"asio", "std_async"},
+     {{"submit_get", "ns/task", at_least(2, "asio")}},
+     "std_async starts a thread per task: 20 k tasks, 100 at a time"},
+    {"submit_many",
+     "2 M tasks, nobody waits for each",
+     {"tbb", "asio"},
+     {{"submit_many", "ns/task", at_least(1.3, "tbb")}}},
+    {"map",
+     "10 M integers, trivial function, automatic chunks",
+     {"tbb"},
+     {{"map", "ns/element", at_least(0.9, "tbb")}}},
+    {"compile",
+     "hello.cpp against the same program in CAF",
+     {"caf"},
+     {{"compile", "s CPU", at_least(2.5, "caf")}},
+     {},
+     true,
+     120s},
+  };
+  return all;
+}
+
+} // namespace
+
+std::span<const workload> catalogue() {
+  return table();
+}
+
+std::span<const std::string> peer_names() {
+  static const std::vector<std::string> names{"caf", "tbb", "asio",
+                                              "std_async"};
+  return names;
+}
+
+} // namespace bench

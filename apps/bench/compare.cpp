@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+
+#include "compare.hpp"
+
+#include "child.hpp"
+#include "compile.hpp"
+#include "measure.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace bench {
+
+namespace {
+
+// What a side has given so far: values by row, or a failure.
+struct series {
+  std::string name;
+  std::map<std::string, std::vector<double>> values;
+  std::string failure;
+};
+
+std::string program_of(const std::string& name) {
+  auto self = std::filesystem::path{self_path()};
+  if (name == "troupe")
+    return self;
+  return self.parent_path() / ("troupe-bench-" + name);
+}
+
+figures run_process(const workload& what, const std::string& name,
+                    const plan& how) {
+  auto program = program_of(name);
+  if (!is_executable(program))
+    throw std::runtime_error("absent (its package was not found)");
+  auto end = run_child(
+    {program, "--run-one", what.name, std::to_string(how.workers)}, what.limit);
+  if (!end.failure.empty())
+    throw std::runtime_error(end.failure);
+  figures found;
+  auto line = boost::json::parse(end.output);
+  for (auto& [row, value] : line.as_object())
+    found[row] = value.to_number<double>();
+  return found;
+}
+
+figures run_once(const workload& what, const std::string& name,
+                 const plan& how) {
+  if (what.name == "compile")
+    return {{"compile", compile_seconds(name, what.limit)}};
+  return run_process(what, name, how);
+}
+
+void add_run(series& to, const workload& what, const plan& how, bool counts) {
+  try {
+    for (auto& [row, value] : run_once(what, to.name, how))
+      if (counts)
+        to.values[row].push_back(value);
+  } catch (const std::exception& failure) {
+    to.failure = failure.what();
+  }
+}
+
+side sum_up(const series& from, const std::string& row) {
+  if (!from.failure.empty())
+    return {std::nullopt, from.failure};
+  auto found = from.values.find(row);
+  if (found == from.values.end())
+    return {std::nullopt, "no figure"};
+  auto& all = found->second;
+  auto [low, high] = std::minmax_element(all.begin(), all.end());
+  return {spread{quantile(all, 0.5), *low, *high}, {}};
+}
+
+} // namespace
+
+std::optional<double> outcome::ratio(const std::string& peer) const {
+  auto theirs = peers.find(peer);
+  if (theirs == peers.end() || !theirs->second.found || !ours.found)
+    return std::nullopt;
+  auto a = ours.found->median;
+  auto b = theirs->second.found->median;
+  if (what.higher_is_better)
+    std::swap(a, b);
+  return a > 0 ? std::optional{b / a} : std::nullopt;
+}
+
+std::optional<bool> outcome::is_met() const {
+  if (what.goal.kind == target::value_max && ours.found)
+    return ours.found->median <= what.goal.bound;
+  if (what.goal.kind == target::ratio_min)
+    if (auto r = ratio(what.goal.peer))
+      return *r >= what.goal.bound;
+  return std::nullopt;
+}
+
+std::vector<outcome> compare(const workload& what, const plan& how,
+                             const progress& tell) {
+  std::vector<series> sides{{"troupe", {}, {}}};
+  for (auto& peer : what.peers)
+    if (std::find(how.peers.begin(), how.peers.end(), peer) != how.peers.end())
+      sides.push_back({peer, {}, {}});
+  auto first = what.has_warm_up ? 0u : 1u;
+  for (auto run = first; run <= how.runs; ++run)
+    for (auto& s : sides) {
+      if (!s.failure.empty())
+        continue;
+      tell(what.name + " " + std::to_string(run) + "/"
+           + std::to_string(how.runs) + " " + s.name);
+      add_run(s, what, how, run > 0);
+    }
+  std::vector<outcome> result;
+  for (auto& row : what.rows) {
+    outcome o{row, sum_up(sides[0], row.name), {}};
+    for (std::size_t i = 1; i < sides.size(); ++i)
+      o.peers[sides[i].name] = sum_up(sides[i], row.name);
+    result.push_back(std::move(o));
+  }
+  return result;
+}
+
+} // namespace bench

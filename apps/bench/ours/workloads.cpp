@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+
+#include "ours/workloads.hpp"
+
+namespace bench {
+
+std::span<const entry> our_workloads() {
+  static constexpr entry all[] = {
+    {"ping_pong", ours::ping_pong},
+    {"ask_loop", ours::ask_loop},
+    {"many_to_one", ours::many_to_one},
+    {"skynet", ours::skynet},
+    {"spawn", ours::spawn},
+    {"wake", ours::wake},
+    {"idle", ours::idle},
+    {"actors", ours::actors},
+    {"mailbox", ours::mailbox},
+    {"submit_get", ours::submit_get},
+    {"submit_many", ours::submit_many},
+    {"map", ours::map},
+  };
+  return all;
+}
+
+} // namespace bench

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// workloads: Troupe's side of the catalogue, written as a user would.
+
+#pragma once
+
+#include "run_one.hpp"
+
+#include <troupe/system.hpp>
+
+namespace bench {
+
+std::span<const entry> our_workloads();
+
+namespace ours {
+
+inline troupe::options options_of(const setting& how) {
+  return {.workers = how.workers};
+}
+
+figures ping_pong(const setting& how);
+figures ask_loop(const setting& how);
+figures many_to_one(const setting& how);
+figures skynet(const setting& how);
+figures spawn(const setting& how);
+figures wake(const setting& how);
+figures idle(const setting& how);
+figures actors(const setting& how);
+figures mailbox(const setting& how);
+figures submit_get(const setting& how);
+figures submit_many(const setting& how);
+figures map(const setting& how);
+
+} // namespace ours
+} // namespace bench

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// troupe-bench-caf: the workloads in raw CAF, one per run.
+
+#include "peers/caf/setup.hpp"
+#include "run_one.hpp"
+
+int main(int argc, char** argv) {
+  using namespace bench::peer_caf;
+  static constexpr bench::entry entries[] = {
+    {"ping_pong", ping_pong},
+    {"ask_loop", ask_loop},
+    {"many_to_one", many_to_one},
+    {"skynet", skynet},
+    {"spawn", spawn},
+    {"wake", wake},
+    {"idle", idle},
+    {"actors", actors},
+    {"mailbox", mailbox},
+  };
+  return bench::run_one(entries, argc, argv);
+}

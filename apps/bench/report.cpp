@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+
+#include "report.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace bench {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr auto line_format =
+  "{:<15} {:<14} {:>26}  {:<10} {:>26} {:>8}  {:<14} "
+  "{}\n";
+
+// Three significant digits, never an exponent.
+std::string number(double x) {
+  if (x == 0)
+    return "0";
+  auto digits = 2 - static_cast<int>(std::floor(std::log10(std::abs(x))));
+  return fmt::format("{:.{}f}", x, std::clamp(digits, 0, 6));
+}
+
+std::string text_of(const side& s) {
+  if (!s.found)
+    return s.failure.substr(0, 60);
+  return fmt::format("{} ({}..{})", number(s.found->median),
+                     number(s.found->min), number(s.found->max));
+}
+
+std::string text_of(const target& t) {
+  switch (t.kind) {
+    case target::ratio_min:
+      return fmt::format(">= {:g}x {}", t.bound, t.peer);
+    case target::value_max:
+      return fmt::format("<= {:g}", t.bound);
+    case target::none:
+      break;
+  }
+  return "";
+}
+
+std::string text_of(std::optional<bool> is_met) {
+  return is_met ? (*is_met ? "met" : "NOT met") : "";
+}
+
+json::object json_of(const side& s) {
+  if (!s.found)
+    return {{"error", s.failure}};
+  return {
+    {"median", s.found->median}, {"min", s.found->min}, {"max", s.found->max}};
+}
+
+json::object json_of(const outcome& o) {
+  json::object peers;
+  json::object ratios;
+  for (auto& [name, s] : o.peers) {
+    peers[name] = json_of(s);
+    if (auto r = o.ratio(name))
+      ratios[name] = *r;
+  }
+  json::object result{{"workload", o.what.name},
+                      {"unit", o.what.unit},
+                      {"better", o.what.higher_is_better ? "higher" : "lower"},
+                      {"troupe", json_of(o.ours)},
+                      {"peers", std::move(peers)},
+                      {"ratio", std::move(ratios)}};
+  if (o.what.goal.kind != target::none)
+    result["target"] = text_of(o.what.goal);
+  if (auto is_met = o.is_met())
+    result["met"] = *is_met;
+  return result;
+}
+
+} // namespace
+
+std::string table_head() {
+  auto head = fmt::format(fmt::runtime(line_format), "workload", "unit",
+                          "troupe: median (min..max)", "peer",
+                          "its median (min..max)", "ratio", "target", "");
+  return head + std::string(head.size() + 6, '-') + "\n";
+}
+
+std::string table_lines(const outcome& o) {
+  std::string name = o.what.name;
+  std::string unit = o.what.unit;
+  std::string ours = text_of(o.ours);
+  std::string goal = text_of(o.what.goal);
+  std::string is_met = text_of(o.is_met());
+  std::string result;
+  auto add_line = [&](const std::string& peer, const std::string& theirs,
+                      const std::string& ratio) {
+    result += fmt::format(fmt::runtime(line_format), name, unit, ours, peer,
+                          theirs, ratio, goal, is_met);
+    name = unit = ours = goal = is_met = "";
+  };
+  for (auto& [peer, s] : o.peers) {
+    auto r = o.ratio(peer);
+    add_line(peer, text_of(s), r ? number(*r) + "x" : "");
+  }
+  if (o.peers.empty())
+    add_line("", "", "");
+  return result;
+}
+
+std::string verdict(const std::vector<outcome>& all) {
+  int judged = 0;
+  int met = 0;
+  std::string missed;
+  for (auto& o : all)
+    if (o.what.goal.kind != target::none) {
+      ++judged;
+      if (o.is_met().value_or(false))
+        ++met;
+      else
+        missed += " " + o.what.name;
+    }
+  auto text = fmt::format("\n{} of {} targets met", met, judged);
+  return text + (missed.empty() ? "" : "; not met or not known:" + missed)
+         + "\n";
+}
+
+std::string to_json(const machine& m, const plan& how,
+                    const std::vector<outcome>& all) {
+  json::array rows;
+  for (auto& o : all)
+    rows.push_back(json_of(o));
+  json::object result{{"machine",
+                       {{"cpu", m.cpu},
+                        {"cores", m.cores},
+                        {"usable_cpus", m.usable_cpus},
+                        {"memory_gib", m.memory_gib},
+                        {"kernel", m.kernel},
+                        {"compiler", m.compiler},
+                        {"build", m.build},
+                        {"load_1m", m.load_1m},
+                        {"workers", how.workers},
+                        {"runs", how.runs}}},
+                      {"rows", std::move(rows)}};
+  return json::serialize(result) + "\n";
+}
+
+} // namespace bench

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// report: the table for a person and the JSON for a program.
+
+#pragma once
+
+#include "compare.hpp"
+#include "machine.hpp"
+
+#include <string>
+
+namespace bench {
+
+/// The head of the table, two lines.
+std::string table_head();
+
+/// A row of the table; a line more for each peer after the first.
+std::string table_lines(const outcome& o);
+
+/// The last lines: how many targets are met, and which are not.
+std::string verdict(const std::vector<outcome>& all);
+
+/// {"machine": {...}, "rows": [{"workload", "unit", "better", "troupe":
+/// {"median", "min", "max"}, "peers": {name: {...}}, "ratio": {name: x},
+/// "target", "met"}]}; a side without figures is {"error": text}.
+std::string to_json(const machine& m, const plan& how,
+                    const std::vector<outcome>& all);
+
+} // namespace bench

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// sizes: how much each workload does, the same for us and for each peer.
+// The figures are per operation unless the row says otherwise.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace bench {
+
+using namespace std::chrono_literals;
+
+inline constexpr int ping_pong_rounds = 1'000'000;
+inline constexpr int ask_loop_asks = 500'000;
+inline constexpr int many_senders = 4;
+inline constexpr int messages_per_sender = 500'000;
+
+/// A tree of 10 children each down to 1 M leaves: 1,111,111 actors.
+inline constexpr std::int64_t skynet_leaves = 1'000'000;
+inline constexpr std::int64_t skynet_sum = 499'999'500'000;
+
+inline constexpr int spawned_actors = 100'000;
+
+inline constexpr int wake_samples = 100;
+inline constexpr auto wake_idle = 15ms;
+inline constexpr auto idle_time = 5s;
+
+/// Tokens hop round a ring of 1 k, then of 1 M actors, 4 M hops in all.
+inline constexpr int few_actors = 1'000;
+inline constexpr int many_actors = 1'000'000;
+inline constexpr int ring_tokens = 8;
+inline constexpr int ring_messages = 4'000'000;
+
+/// An actor tells itself so many messages before it may take the first.
+inline constexpr int shallow_mailbox = 1'000;
+inline constexpr int deep_mailbox = 10'000'000;
+
+inline constexpr int submit_get_tasks = 300'000;
+inline constexpr int submit_many_tasks = 2'000'000;
+inline constexpr int map_elements = 10'000'000;
+inline constexpr int map_repeats = 21; ///< one alone takes some milliseconds
+
+/// std::async starts a thread per task, so that it gets fewer of them and
+/// only so many at a time; its figure is per task as everywhere.
+inline constexpr int std_async_tasks = 20'000;
+inline constexpr int std_async_wave = 100;
+
+/// What each pool's task and each mapped element computes.
+constexpr int trivial(int x) {
+  return x * 3 + 1;
+}
+
+/// The sum of trivial(i) for 0 <= i < n.
+constexpr std::int64_t trivial_sum(std::int64_t n) {
+  return 3 * (n * (n - 1) / 2) + n;
+}
+
+} // namespace bench
