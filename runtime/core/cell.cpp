@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: MIT
+// cell: making, running and ending actors.
+#include "core/cell.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "core/caf_inlet.hpp"
+#include "core/extras.hpp"
+#include "core/own_thread.hpp"
+#include "core/runtime.hpp"
+#include "core/timers.hpp"
+#include "sched/clock.hpp"
+
+namespace troupe::detail {
+
+constinit thread_local context current;
+
+namespace {
+
+constinit thread_local cell* constructing = nullptr;
+
+// Actors that became unreachable while another one was being ended on this
+// thread: they wait for their turn, so that chains don't recurse.
+thread_local std::vector<cell*>* ending = nullptr;
+
+struct stop_message final : envelope, pooled {
+  stop_message() : envelope(&table) {
+  }
+  static void run(envelope* e, cell& self, void*) {
+    delete static_cast<stop_message*>(e);
+    self.quit();
+  }
+  static void drop(envelope* e, drop_reason) noexcept {
+    delete static_cast<stop_message*>(e);
+  }
+  static constexpr message_ops table{&run, &drop, "stop",
+                                     message_kind::system};
+};
+
+// Wakes an actor so that it sees its flags.
+struct kill_message final : envelope, pooled {
+  kill_message() : envelope(&table) {
+  }
+  static void run(envelope* e, cell&, void*) {
+    delete static_cast<kill_message*>(e);
+  }
+  static void drop(envelope* e, drop_reason) noexcept {
+    delete static_cast<kill_message*>(e);
+  }
+  static constexpr message_ops table{&run, &drop, "kill",
+                                     message_kind::urgent};
+};
+
+void destroy_block(caf::actor_control_block* block) {
+  // The node id is a borrowed copy (runtime::take_node): not destroyed.
+  deallocate(block);
+}
+
+void destroy_cell(caf::abstract_actor* a) {
+  auto* c = static_cast<cell*>(a);
+  if (c->has(cell::flag_ended) || c->end_unreachable())
+    c->~cell();
+}
+
+caf::actor_config plain_config;
+
+} // namespace
+
+// -- making -------------------------------------------------------------------
+
+cell::cell(caf::actor_config& cfg, const spawn_options&, std::uint8_t shard)
+  : monitorable_actor(cfg), flags_(std::uint32_t{shard} << 24) {
+}
+
+cell::~cell() {
+  delete extras_.load(std::memory_order_relaxed);
+}
+
+cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
+  static_assert(sizeof(caf::actor_control_block) == 56);
+  static_assert(sizeof(cell) == 184, "idle actors should stay this small");
+  if (rt.is_stopping())
+    throw closed{"spawn<" + plain_name(info.name)
+                 + ">: the system is stopping"};
+  if (o.bounded && o.box.max == 0)
+    throw bad_argument{"spawn<" + plain_name(info.name)
+                       + ">: mailbox.max is 0; the least is 1"};
+  if (o.bounded && o.box.full == full_policy::caller_runs)
+    throw bad_argument{"spawn<" + plain_name(info.name)
+                       + ">: caller_runs is for pools, not for mailboxes"};
+  auto extra = info.align > 8 ? info.align : 0;
+  auto* memory = static_cast<char*>(
+    allocate(CAF_CACHE_LINE_SIZE + sizeof(cell) + info.size + extra));
+  auto node = rt.take_node();
+  auto& sys = rt.caf();
+  ::new (static_cast<void*>(memory)) caf::actor_control_block(
+    sys.next_actor_id(), node, &sys, &destroy_cell, &destroy_block);
+  auto* w = sched::worker::current();
+  auto shard = w == nullptr ? registry::shards - 1
+                            : w->index() % (registry::shards - 1);
+  auto* c = ::new (static_cast<void*>(memory + CAF_CACHE_LINE_SIZE))
+    cell(plain_config, o, static_cast<std::uint8_t>(shard));
+  c->entry_slot() = rt.entry_for(info);
+  if (o.bounded) {
+    c->extras().box = std::make_unique<bounded_box>(o.box);
+    c->set(flag_bounded);
+  }
+  if (o.own_thread) {
+    c->extras().thread = std::make_shared<own_thread>(c);
+    c->set(flag_own_thread);
+  }
+  return c;
+}
+
+void cell::abandon() noexcept {
+  set(flag_ended);
+  inbox_.store(closed_tag);
+  auto* b = block();
+  this->~cell();
+  deallocate(b);
+}
+
+cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o) {
+  auto* c = cell::make(rt, info, o);
+  constructing = c;
+  return c;
+}
+
+void* object_of(cell* c) noexcept {
+  return c->object();
+}
+
+void abandon_cell(cell* c) noexcept {
+  constructing = nullptr;
+  c->abandon();
+}
+
+void commit_cell(cell* c, envelope* first) {
+  constructing = nullptr;
+  if (c->has(cell::flag_own_thread)) {
+    auto thread = c->extras().thread;
+    auto& threads = c->home().rt->threads();
+    if (!threads.run_now([thread] { thread->loop(); })) {
+      if (first != nullptr)
+        first->ops->drop(first, drop_reason::stopped);
+      c->cancel_start();
+      throw rejected{
+        "spawn<" + plain_name(c->info().name) + ">: all "
+        + std::to_string(c->home().rt->settings().blocking_threads_max)
+        + " threads for blocking code are taken (option blocking_threads_max)"};
+    }
+  }
+  c->home().rt->live().add(c);
+  if (first != nullptr)
+    post(c, first);
+}
+
+// Before it was listed: destroys the object; the ref that spawn made frees it.
+void cell::cancel_start() {
+  set(flag_ended);
+  inbox_.store(closed_tag);
+  extras().thread = nullptr;
+  destroy_object();
+}
+
+cell* constructing_cell() {
+  return std::exchange(constructing, nullptr);
+}
+
+cell_extras& cell::extras() {
+  auto* x = extras_.load(std::memory_order_acquire);
+  if (x != nullptr)
+    return *x;
+  auto* made = new cell_extras{this};
+  if (extras_.compare_exchange_strong(x, made, std::memory_order_acq_rel))
+    return *made;
+  delete made;
+  return *x;
+}
+
+// -- running ------------------------------------------------------------------
+
+bool cell::is_suspended() const {
+  return active_.load(std::memory_order_relaxed) != nullptr
+         && !info().is_reentrant;
+}
+
+void cell::run_message(envelope* e, activity& at) {
+  current.op = e->ops;
+  current.deadline = INT64_MAX;
+  at.op.store(e->ops, std::memory_order_relaxed);
+  try {
+    e->ops->run(e, *this, object());
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
+void cell::fail(std::exception_ptr e) noexcept {
+  auto& x = extras();
+  if (!x.failure)
+    x.failure = std::move(e);
+  set(flag_quit);
+}
+
+// Gives the right to run away unless something came in.
+bool cell::try_rest() {
+  std::uintptr_t empty = 0;
+  auto suspended = is_suspended();
+  if (!inbox_.compare_exchange_strong(empty,
+                                      suspended ? suspended_tag : idle_tag,
+                                      std::memory_order_acq_rel))
+    return false;
+  if (suspended || !has(flag_bounded) || extras().box->is_empty())
+    return true;
+  // A bounded message came between our look and our rest; if its sender has
+  // seen us resting, it has scheduled us.
+  std::uintptr_t resting = idle_tag;
+  return !inbox_.compare_exchange_strong(resting, 0,
+                                         std::memory_order_acq_rel);
+}
+
+caf::resumable::resume_result cell::resume(caf::execution_unit* host,
+                                           std::size_t max) {
+  constexpr auto ends = flag_killed | flag_quit;
+  auto* w = static_cast<sched::worker*>(host);
+  auto& at = w != nullptr ? home().rt->activity_of(w->index())
+                          : extras().thread->at;
+  context_scope scope{this, home().rt};
+  at.self.store(this, std::memory_order_relaxed);
+  if (w == nullptr)
+    at.since.store(sched::now_ns(), std::memory_order_relaxed);
+  std::size_t handled = 0;
+  auto result = awaiting_message;
+  for (;;) {
+    if (has(ends)) [[unlikely]] {
+      end(why_ended());
+      result = done;
+      break;
+    }
+    if (handled >= max) {
+      result = resume_later;
+      break;
+    }
+    if (!is_suspended()) {
+      auto* e = pop_pending();
+      if (e == nullptr && has(flag_bounded))
+        e = extras().box->take();
+      if (e != nullptr) {
+        ++handled;
+        run_message(e, at);
+        continue;
+      }
+    }
+    envelope* urgent = nullptr;
+    if (take_inbox(urgent)) {
+      while (urgent != nullptr) {
+        auto* e = urgent;
+        urgent = e->next;
+        ++handled;
+        if (has(ends)) [[unlikely]]
+          e->ops->drop(e, drop_reason::stopped);
+        else
+          run_message(e, at);
+      }
+    } else if (try_rest()) {
+      break;
+    }
+  }
+  at.self.store(nullptr, std::memory_order_relaxed);
+  at.messages.store(at.messages.load(std::memory_order_relaxed) + handled,
+                    std::memory_order_relaxed);
+  return result;
+}
+
+// -- ending -------------------------------------------------------------------
+
+stop_reason cell::why_ended() {
+  stop_reason r;
+  auto* x = extras_or_null();
+  if (x != nullptr && x->failure) {
+    r.kind = stop_reason::failed;
+    r.error = x->failure;
+    r.text = text_of(r.error);
+  } else if (has(flag_shutdown)) {
+    r.kind = stop_reason::shutdown;
+  } else if (has(flag_killed)) {
+    r.kind = stop_reason::killed;
+  } else if (has(flag_unreachable)) {
+    r.kind = stop_reason::unreachable;
+  }
+  return r;
+}
+
+void cell::destroy_object() noexcept {
+  try {
+    info().destroy(object());
+  } catch (...) {
+    spdlog::error("{}: its destructor threw: {}", name_of(*this),
+                  text_of(std::current_exception()));
+  }
+}
+
+void cell::drop_all() {
+  auto word = inbox_.exchange(closed_tag, std::memory_order_acq_rel);
+  // Newest first on the stack: turn it round, so that drops are in order too.
+  envelope* rest = nullptr;
+  for (auto* e = stack_of(word); e != nullptr;) {
+    auto* next = e->next;
+    e->next = rest;
+    rest = e;
+    e = next;
+  }
+  auto drop = [this](envelope* e) {
+    if (e->ops->kind == message_kind::call)
+      dead_letter_to(*this, e, drop_reason::stopped);
+    else
+      e->ops->drop(e, drop_reason::stopped);
+  };
+  while (auto* e = pop_pending())
+    drop(e);
+  if (has(flag_bounded))
+    for (auto* e = extras().box->close(); e != nullptr;) {
+      auto* next = e->next;
+      drop(e);
+      e = next;
+    }
+  while (rest != nullptr) {
+    auto* e = rest;
+    rest = e->next;
+    drop(e);
+  }
+}
+
+void cell::end(const stop_reason& reason) {
+  if (has(flag_ended))
+    return;
+  if (reason.kind == stop_reason::failed)
+    spdlog::error("{} failed: {}", name_of(*this), reason.text);
+  // Coroutines that wait will not go on: their locals go first.
+  while (auto* r = active_.load(std::memory_order_relaxed))
+    r->abandon(r);
+  if (info().on_stop != nullptr) {
+    try {
+      info().on_stop(object(), reason);
+    } catch (...) {
+      spdlog::error("{}: on_stop threw: {}", name_of(*this),
+                    text_of(std::current_exception()));
+    }
+  }
+  set(flag_ended);
+  if (auto* x = extras_or_null()) {
+    remove_timers(*this);
+    home().rt->scheduler().timers().remove(x->deadline);
+  }
+  drop_all();
+  destroy_object();
+  home().rt->live().remove(this);
+  cleanup(to_caf_error(reason), sched::worker::current());
+  if (auto* x = extras_or_null(); x != nullptr && x->thread)
+    x->thread->finish();
+}
+
+// Called when the last strong reference is gone, on any thread. False when the
+// actor ends later, by itself: then it must not be touched any more.
+bool cell::end_unreachable() {
+  auto* b = block();
+  if (info().on_stop != nullptr || info().has_self || has(flag_own_thread)) {
+    // It ends as itself, in its own turn: a new reference carries it there.
+    b->weak_refs.fetch_add(1, std::memory_order_relaxed);
+    b->strong_refs.store(1, std::memory_order_relaxed);
+    set(flag_unreachable | flag_quit);
+    push_owning(new kill_message);
+    return false;
+  }
+  if (ending != nullptr) {
+    b->weak_refs.fetch_add(1, std::memory_order_relaxed);
+    ending->push_back(this);
+    return false;
+  }
+  std::vector<cell*> others;
+  ending = &others;
+  auto end_one = [](cell& c) {
+    context_scope scope{&c, c.home().rt};
+    c.set(flag_unreachable);
+    c.end(c.why_ended());
+  };
+  end_one(*this);
+  while (!others.empty()) {
+    auto* c = others.back();
+    others.pop_back();
+    auto* its = c->block();
+    end_one(*c);
+    c->~cell();
+    caf::intrusive_ptr_release_weak(its);
+  }
+  ending = nullptr;
+  return true;
+}
+
+bool cell::cleanup(caf::error&& reason, caf::execution_unit* host) {
+  return monitorable_actor::cleanup(std::move(reason), host);
+}
+
+// -- requests -----------------------------------------------------------------
+
+void cell::ring() {
+  auto seen = inbox_.load();
+  while ((seen & idle_tag) != 0)
+    if (inbox_.compare_exchange_weak(seen, seen & ~idle_tag,
+                                     std::memory_order_acq_rel)) {
+      schedule();
+      return;
+    }
+}
+
+bool cell::push_system(envelope* e) {
+  if (!has(flag_bounded))
+    return push(e, false);
+  if (extras().box->offer(e) != bounded_box::verdict::taken)
+    return false;
+  ring();
+  return true;
+}
+
+void cell::stop() {
+  auto* e = new stop_message;
+  if (!push_system(e))
+    delete e;
+}
+
+void cell::kill() {
+  set(flag_killed);
+  auto* e = new kill_message;
+  if (!push(e, true))
+    delete e;
+}
+
+void stop_cell(cell* c) noexcept {
+  c->stop();
+}
+
+void kill_cell(cell* c) noexcept {
+  c->kill();
+}
+
+void quit_cell(cell* c) noexcept {
+  c->quit();
+}
+
+void fail_actor(cell& self, std::exception_ptr e) noexcept {
+  self.fail(std::move(e));
+}
+
+// -- references ---------------------------------------------------------------
+
+void retain(cell* c) noexcept {
+  intrusive_ptr_add_ref(c->block());
+}
+
+void release(cell* c) noexcept {
+  intrusive_ptr_release(c->block());
+}
+
+void retain_weak(cell* c) noexcept {
+  intrusive_ptr_add_weak_ref(c->block());
+}
+
+void release_weak(cell* c) noexcept {
+  intrusive_ptr_release_weak(c->block());
+}
+
+bool lock_weak(cell* c) noexcept {
+  return intrusive_ptr_upgrade_weak(c->block());
+}
+
+std::uint64_t id_of(const cell* c) noexcept {
+  return c->block()->id();
+}
+
+bool is_alive(const cell* c) noexcept {
+  return !c->has(cell::flag_ended);
+}
+
+std::string describe(const cell* c) {
+  return name_of(*c);
+}
+
+void throw_null_ref() {
+  throw bad_argument{"this ref refers to no actor (default-made or moved "
+                     "from)"};
+}
+
+void check_class(cell* c, std::string_view name) {
+  if (c->info().name != name)
+    throw bad_argument{"self() of " + name_of(*c) + " is no ref<"
+                       + plain_name(name) + ">"};
+}
+
+system& system_of(cell* c) {
+  return c->home().rt->facade();
+}
+
+bool begin_ask(state_base& s) noexcept {
+  if (s.due != INT64_MAX) {
+    if (s.due <= sched::coarse_now_ns())
+      s.expire(sched::now_ns());
+    current.deadline = s.due;
+  }
+  return s.claim();
+}
+
+// -- CAF ----------------------------------------------------------------------
+
+const char* cell::name() const {
+  return info().name.data();
+}
+
+caf::resumable::subtype_t cell::subtype() const {
+  return unspecified;
+}
+
+void cell::intrusive_ptr_add_ref_impl() {
+  intrusive_ptr_add_ref(block());
+}
+
+void cell::intrusive_ptr_release_impl() {
+  intrusive_ptr_release(block());
+}
+
+void cell::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
+  accept_caf(*this, std::move(what));
+}
+
+} // namespace troupe::detail

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// cell: an actor as CAF sees it, with our mailbox. The object of the user's
+// class lies behind it in the same block:
+//
+//   [ control block 64 | cell 184 | object ... ]
+//
+// Inlet: one word. Its low bits say who has to schedule the cell, the middle is
+// a stack of envelopes (newest first), the top counts them (it saturates).
+//   idle       unscheduled, empty: whoever pushes schedules
+//   suspended  a method waits for a reply: only urgent messages schedule
+//   closed     ended: nothing gets in
+//   no bit     scheduled or running: pushing is all there is to do
+// Invariants: (1) at most one thread runs a cell; the right passes from the one
+//             that sets idle or suspended (release) to the one that clears it
+//             (acquire), and through the run queue. (2) The scheduler holds a
+//             reference while a cell is scheduled. (3) pending_, active_ and
+//             the object belong to whoever runs the cell.
+// Order:      taken batches are reversed and appended to pending_, so that
+//             messages of one sender stay in order. Urgent ones overtake.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include <caf/monitorable_actor.hpp>
+#include <caf/node_id.hpp>
+#include <caf/resumable.hpp>
+
+#include "core/context.hpp"
+#include "troupe/system.hpp"
+
+namespace troupe::detail {
+
+class runtime;
+struct cell_extras;
+
+struct class_entry;
+
+/// What outlives a system: handles may ask for it at any time. Never freed.
+struct home_block {
+  std::int64_t ask_deadline_ns = 0;
+  caf::node_id node; // one counted copy for all actors
+  std::atomic<bool> observed{false};
+  std::deque<std::unique_ptr<const class_entry>> entries;
+  std::atomic<std::uint64_t> dead_letters{0};
+  std::mutex mutex;
+  runtime* rt = nullptr; // under mutex; null once the system is gone
+  std::function<void(const dead_letter&)> observer; // under mutex
+};
+
+/// A class in a system; found through the control block. Never freed.
+struct class_entry {
+  const class_info* info;
+  home_block* home;
+};
+
+class cell final : public caf::monitorable_actor, public caf::resumable {
+public:
+  using signatures = caf::none_t;
+
+  cell(caf::actor_config& cfg, const spawn_options& o, std::uint8_t shard);
+  ~cell() override;
+
+  // -- making and ending (core/cell.cpp) --------------------------------------
+
+  static cell* make(runtime& rt, const class_info& info,
+                    const spawn_options& o);
+  /// The object was not made after all: frees everything.
+  void abandon() noexcept;
+  void cancel_start();
+
+  // -- parts ------------------------------------------------------------------
+
+  caf::actor_control_block* block() const {
+    return caf::actor_control_block::from(this);
+  }
+  // The 8 bytes that the control block leaves free in its cache line.
+  const class_entry*& entry_slot() const {
+    return *reinterpret_cast<const class_entry**>(
+      reinterpret_cast<char*>(block()) + sizeof(caf::actor_control_block));
+  }
+  const class_info& info() const {
+    return *entry_slot()->info;
+  }
+  home_block& home() const {
+    return *entry_slot()->home;
+  }
+  void* object() const {
+    auto end = reinterpret_cast<std::uintptr_t>(this) + sizeof(cell);
+    auto align = info().align;
+    return reinterpret_cast<void*>((end + align - 1) & ~(align - 1));
+  }
+  std::size_t shard() const {
+    return flags_.load(std::memory_order_relaxed) >> 24;
+  }
+
+  // -- mailbox (core/mailbox.cpp) ---------------------------------------------
+
+  /// Appends; false when closed (the caller still owns `e`).
+  bool push(envelope* e, bool urgent);
+  /// Appends a message that is never bounded; false when closed.
+  bool push_system(envelope* e);
+  /// Appends an urgent message together with a reference to this cell.
+  void push_owning(envelope* e);
+  void schedule();          // adds a reference
+  void schedule_owning();   // takes one over
+  std::size_t mailbox_size() const;
+  bool is_closed() const {
+    return (inbox_.load(std::memory_order_acquire) & closed_tag) != 0;
+  }
+
+  // -- requests from anywhere -------------------------------------------------
+
+  void stop();
+  void kill();
+  /// A message is in the bounded box: schedules the cell if it is idle.
+  void ring();
+
+  // -- requests from the actor itself -----------------------------------------
+
+  void quit() {
+    set(flag_quit);
+  }
+  void fail(std::exception_ptr e) noexcept;
+
+  // -- coroutines (core/coroutine.cpp) ----------------------------------------
+
+  void add_record(call_record& r);
+  void remove_record(call_record& r) noexcept;
+  call_record* records() const {
+    return active_.load(); // seq_cst: see wait_graph.hpp
+  }
+  void note_deadline(std::int64_t due);
+  void expire_records();
+
+  // -- CAF's interface --------------------------------------------------------
+
+  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) override;
+  const char* name() const override;
+  bool cleanup(caf::error&& reason, caf::execution_unit* host) override;
+  resume_result resume(caf::execution_unit* host, std::size_t max) override;
+  subtype_t subtype() const override;
+  void intrusive_ptr_add_ref_impl() override;
+  void intrusive_ptr_release_impl() override;
+
+  // -- state ------------------------------------------------------------------
+
+  static constexpr std::uint32_t flag_killed = 1;  // kill() was called
+  static constexpr std::uint32_t flag_quit = 2;    // ends after this message
+  static constexpr std::uint32_t flag_ended = 4;
+  static constexpr std::uint32_t flag_bounded = 8;
+  static constexpr std::uint32_t flag_own_thread = 16;
+  static constexpr std::uint32_t flag_unreachable = 32;
+  static constexpr std::uint32_t flag_shutdown = 64; // the system stops it
+
+  bool has(std::uint32_t flag) const {
+    return (flags_.load(std::memory_order_relaxed) & flag) != 0;
+  }
+  void set(std::uint32_t flag) {
+    flags_.fetch_or(flag, std::memory_order_relaxed);
+  }
+
+  cell_extras& extras();
+  cell_extras* extras_or_null() const {
+    return extras_.load(std::memory_order_acquire);
+  }
+
+  // Links of the list of live actors; guarded by the shard's lock.
+  cell* prev_live = nullptr;
+  cell* next_live = nullptr;
+
+  void run_message(envelope* e, activity& at);
+  void end(const stop_reason& reason);
+  bool end_unreachable();
+  /// Why it ends or has ended, by its flags.
+  stop_reason why_ended();
+
+private:
+  static constexpr std::uintptr_t idle_tag = 1;
+  static constexpr std::uintptr_t suspended_tag = 2;
+  static constexpr std::uintptr_t closed_tag = 4;
+  static constexpr std::uintptr_t tags = 15;
+  static constexpr std::uintptr_t one = std::uintptr_t{1} << 48;
+  static constexpr std::uintptr_t count_max = 0xffff;
+  static constexpr std::uintptr_t pointer_mask = one - 1 - tags;
+
+  static envelope* stack_of(std::uintptr_t word) {
+    return reinterpret_cast<envelope*>(word & pointer_mask);
+  }
+
+  bool take_inbox(envelope*& urgent);
+  void append_pending(envelope* first, envelope* last, std::uint32_t n);
+  envelope* pop_pending();
+  bool try_rest();
+  bool is_suspended() const;
+  void drop_all();
+  void destroy_object() noexcept;
+
+  std::atomic<std::uintptr_t> inbox_{idle_tag};
+  envelope* pending_ = nullptr; // the last of a ring; its next is the first
+  std::atomic<call_record*> active_{nullptr};
+  std::atomic<cell_extras*> extras_{nullptr};
+  std::atomic<std::uint32_t> flags_; // the topmost byte: the shard
+  std::atomic<std::uint32_t> pending_size_{0};
+};
+
+} // namespace troupe::detail

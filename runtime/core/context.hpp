@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// context: what the calling thread is doing for whom.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "troupe/detail/envelope.hpp"
+
+namespace troupe::detail {
+
+class runtime;
+
+/// The message or task that runs on this thread. `self` is null in tasks and
+/// on foreign threads; `home` in foreign threads alone.
+struct context {
+  cell* self = nullptr;
+  runtime* home = nullptr;
+  const message_ops* op = nullptr;
+  std::int64_t deadline = INT64_MAX;
+};
+
+extern constinit thread_local context current;
+
+/// For as long as it lives, another context.
+class context_scope {
+public:
+  context_scope(cell* self, runtime* home) : saved_(current) {
+    current = {self, home, nullptr, INT64_MAX};
+  }
+  ~context_scope() {
+    current = saved_;
+  }
+  context_scope(const context_scope&) = delete;
+  context_scope& operator=(const context_scope&) = delete;
+
+private:
+  context saved_;
+};
+
+/// What a thread that runs actors is at, for onlookers.
+struct activity {
+  std::atomic<const cell*> self{nullptr};
+  std::atomic<const message_ops*> op{nullptr};
+  std::atomic<std::int64_t> since{0}; // own threads only; 0: unknown
+  std::atomic<std::uint64_t> messages{0};
+};
+
+} // namespace troupe::detail

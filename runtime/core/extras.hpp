@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// extras: what few actors need; made when first needed.
+#pragma once
+
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "core/context.hpp"
+#include "sched/timer_wheel.hpp"
+#include "troupe/placement.hpp"
+
+namespace troupe::detail {
+
+struct actor_timer;
+class own_thread;
+
+/// The queue of a bounded mailbox. Invariant: calls_ <= max.
+class bounded_box {
+public:
+  explicit bounded_box(const mailbox& m) : max_(m.max), full_(m.full) {
+  }
+
+  enum class verdict { taken, full, closed };
+
+  /// Appends `e`, or says why not. Calls are bounded, system messages are not.
+  verdict offer(envelope* e);
+
+  /// Removes the oldest call; null when there is none (drop_oldest).
+  envelope* take_oldest_call();
+
+  /// The next message; wakes a sender that waits for room.
+  envelope* take();
+
+  /// Refuses from now on; returns what was left, linked by next.
+  envelope* close();
+
+  /// Sleeps until there may be room, or until `until`; false when late.
+  bool await_room(std::int64_t until);
+
+  bool is_empty() const;
+  std::size_t size() const;
+  full_policy policy() const {
+    return full_;
+  }
+  std::size_t max() const {
+    return max_;
+  }
+
+private:
+  const std::size_t max_;
+  const full_policy full_;
+  mutable std::mutex mutex_;
+  std::deque<envelope*> queue_;
+  std::size_t calls_ = 0;
+  std::size_t waiting_ = 0;
+  bool closed_ = false;
+  std::atomic<std::uint32_t> room_{0}; // changes when room appears
+};
+
+struct cell_extras {
+  explicit cell_extras(cell* c) : self(c) {
+    deadline.fire = &on_deadline;
+  }
+
+  cell* self;
+  std::unique_ptr<bounded_box> box;
+  std::shared_ptr<own_thread> thread;
+  std::exception_ptr failure;
+
+  // The earliest deadline among the records, as far as the wheel knows.
+  struct deadline_node : sched::timer_node {};
+  deadline_node deadline;
+  std::atomic<std::int64_t> deadline_armed{INT64_MAX};
+  static void on_deadline(sched::timer_node* n) noexcept;
+
+  actor_timer* timers = nullptr; // all that are not finished
+};
+
+} // namespace troupe::detail

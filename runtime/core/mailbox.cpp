@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: MIT
+// mailbox: how messages get into a cell, bounded or not.
+#include "core/extras.hpp"
+#include "core/own_thread.hpp"
+#include "core/runtime.hpp"
+#include "core/wait_graph.hpp"
+#include "sched/clock.hpp"
+#include "sched/futex.hpp"
+
+namespace troupe::detail {
+
+// -- the word -----------------------------------------------------------------
+
+bool cell::push(envelope* e, bool urgent) {
+  auto seen = inbox_.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((seen & closed_tag) != 0)
+      return false;
+    e->next = stack_of(seen);
+    auto counted = seen >> 48 == count_max ? seen : seen + one;
+    auto word = (counted & ~(pointer_mask | tags))
+                | reinterpret_cast<std::uintptr_t>(e);
+    auto wakes = (seen & idle_tag) != 0
+                 || ((seen & suspended_tag) != 0 && urgent);
+    if (!wakes)
+      word |= seen & suspended_tag;
+    if (inbox_.compare_exchange_weak(seen, word, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed)) {
+      if (wakes)
+        schedule();
+      return true;
+    }
+  }
+}
+
+void cell::push_owning(envelope* e) {
+  auto seen = inbox_.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((seen & closed_tag) != 0) {
+      e->ops->drop(e, drop_reason::stopped);
+      release(this);
+      return;
+    }
+    e->next = stack_of(seen);
+    auto counted = seen >> 48 == count_max ? seen : seen + one;
+    auto word = (counted & ~(pointer_mask | tags))
+                | reinterpret_cast<std::uintptr_t>(e);
+    if (inbox_.compare_exchange_weak(seen, word, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed)) {
+      if ((seen & (idle_tag | suspended_tag)) != 0)
+        schedule_owning();
+      else
+        release(this);
+      return;
+    }
+  }
+}
+
+void cell::schedule() {
+  retain(this);
+  schedule_owning();
+}
+
+void cell::schedule_owning() {
+  if (has(flag_own_thread)) {
+    extras().thread->wake();
+    return;
+  }
+  auto* w = sched::worker::current();
+  if (w != nullptr && &w->system() == block()->home_system)
+    w->push(this);
+  else
+    block()->home_system->scheduler().enqueue(this);
+}
+
+std::size_t cell::mailbox_size() const {
+  auto word = inbox_.load(std::memory_order_relaxed);
+  auto n = static_cast<std::size_t>(word >> 48)
+           + pending_size_.load(std::memory_order_relaxed);
+  if (auto* x = extras_or_null(); x != nullptr && x->box)
+    n += x->box->size();
+  return n;
+}
+
+// Takes the whole stack; calls go to pending_ in order, urgent ones to
+// `urgent`, linked in order. False when it was empty.
+bool cell::take_inbox(envelope*& urgent) {
+  if (stack_of(inbox_.load(std::memory_order_relaxed)) == nullptr)
+    return false;
+  auto word = inbox_.exchange(0, std::memory_order_acquire);
+  envelope *first = nullptr, *last = nullptr;
+  std::uint32_t n = 0;
+  for (auto* e = stack_of(word); e != nullptr;) {
+    auto* next = e->next;
+    if (e->ops->kind == message_kind::urgent) {
+      e->next = urgent;
+      urgent = e;
+    } else {
+      if (last == nullptr)
+        last = e;
+      e->next = first;
+      first = e;
+      ++n;
+    }
+    e = next;
+  }
+  if (first != nullptr)
+    append_pending(first, last, n);
+  return true;
+}
+
+void cell::append_pending(envelope* first, envelope* last, std::uint32_t n) {
+  if (pending_ == nullptr) {
+    last->next = first;
+  } else {
+    last->next = pending_->next;
+    pending_->next = first;
+  }
+  pending_ = last;
+  pending_size_.store(pending_size_.load(std::memory_order_relaxed) + n,
+                      std::memory_order_relaxed);
+}
+
+envelope* cell::pop_pending() {
+  if (pending_ == nullptr)
+    return nullptr;
+  auto* e = pending_->next;
+  if (e == pending_)
+    pending_ = nullptr;
+  else
+    pending_->next = e->next;
+  pending_size_.store(pending_size_.load(std::memory_order_relaxed) - 1,
+                      std::memory_order_relaxed);
+  return e;
+}
+
+// -- posting ------------------------------------------------------------------
+
+namespace {
+
+std::string full_text(const cell& to, const bounded_box& box,
+                      const envelope* e) {
+  return plain_name(e->ops->name) + ": the mailbox of " + name_of(to)
+         + " is full (" + std::to_string(box.size()) + " messages wait, the "
+         + "limit is " + std::to_string(box.max()) + ")";
+}
+
+// What a sender waits for that waits for room.
+struct room final : state_base, pooled {
+  room() : state_base(&table) {
+  }
+  static void free(state_base* s) noexcept {
+    delete static_cast<room*>(s);
+  }
+  static constexpr state_ops table{&free};
+};
+
+// Waits for room; throws timeout, deadlock or closed. The edge names the
+// receiver, so that full mailboxes in a circle are found.
+void wait_for_room(cell& to, bounded_box& box, const envelope* e,
+                   std::int64_t until) {
+  state_ptr<room> s{new room};
+  s->what = e->ops->name;
+  s->callee = &to;
+  retain_weak(&to);
+  wait_edge edge{*s};
+  sched::blocking_section section;
+  if (!box.await_room(until))
+    throw timeout{full_text(to, box, e) + ", and stayed so until the deadline"};
+}
+
+// True when taken over; false when it should be refused (dead or full).
+bool post_bounded(cell& to, envelope* e) {
+  auto& box = *to.extras().box;
+  auto until = INT64_MAX;
+  for (;;) {
+    switch (box.offer(e)) {
+      case bounded_box::verdict::taken:
+        to.ring();
+        return true;
+      case bounded_box::verdict::closed:
+        dead_letter_to(to, e, drop_reason::stopped);
+        return true;
+      case bounded_box::verdict::full:
+        break;
+    }
+    switch (box.policy()) {
+      case full_policy::drop_newest:
+        dead_letter_to(to, e, drop_reason::rejected);
+        return true;
+      case full_policy::drop_oldest:
+        if (auto* oldest = box.take_oldest_call(); oldest != nullptr)
+          dead_letter_to(to, oldest, drop_reason::rejected);
+        break;
+      case full_policy::wait:
+        if (until == INT64_MAX)
+          until = std::min(current.deadline,
+                           due_after(std::chrono::nanoseconds{
+                             to.home().ask_deadline_ns}));
+        wait_for_room(to, box, e, until);
+        break;
+      default:
+        return false;
+    }
+  }
+}
+
+} // namespace
+
+void post(cell* to, envelope* e) {
+  if (to->has(cell::flag_bounded)) {
+    struct guard {
+      envelope* e;
+      ~guard() {
+        if (e != nullptr)
+          e->ops->drop(e, drop_reason::rejected);
+      }
+    } owned{e};
+    auto& box = *to->extras().box;
+    if (!post_bounded(*to, e))
+      throw rejected{full_text(*to, box, e)};
+    owned.e = nullptr;
+    return;
+  }
+  if (!to->push(e, false))
+    dead_letter_to(*to, e, drop_reason::stopped);
+}
+
+void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
+  retain_weak(to);
+  s->callee = to;
+  std::int64_t now = 0;
+  if (limit_ns == default_limit) {
+    limit_ns = to->home().ask_deadline_ns;
+    now = sched::coarse_now_ns();
+  } else {
+    now = sched::now_ns();
+  }
+  auto due = limit_ns > sched::never_ns - now ? sched::never_ns
+                                              : now + limit_ns;
+  s->due = std::min(due, current.deadline);
+  if (s->due <= now) {
+    s->expire(now);
+    e->ops->drop(e, drop_reason::rejected);
+    return;
+  }
+  if (to->has(cell::flag_bounded)) {
+    try {
+      if (!post_bounded(*to, e)) {
+        s->fail(std::make_exception_ptr(
+          rejected{full_text(*to, *to->extras().box, e)}));
+        e->ops->drop(e, drop_reason::rejected);
+      }
+    } catch (...) {
+      s->fail(std::current_exception());
+      e->ops->drop(e, drop_reason::rejected);
+    }
+    return;
+  }
+  if (!to->push(e, false))
+    dead_letter_to(*to, e, drop_reason::stopped);
+}
+
+void settle_dropped(state_base& s, drop_reason why) noexcept {
+  if (s.is_settled())
+    return;
+  auto text = plain_name(s.what) + ": "
+              + (s.callee != nullptr ? name_of(*s.callee) : "the actor");
+  if (why == drop_reason::stopped)
+    s.fail(std::make_exception_ptr(actor_stopped{text + " has stopped"}));
+  else
+    s.fail(std::make_exception_ptr(
+      rejected{text + " was full; its policy dropped this message"}));
+}
+
+// -- bounded_box --------------------------------------------------------------
+
+bounded_box::verdict bounded_box::offer(envelope* e) {
+  std::lock_guard guard{mutex_};
+  if (closed_)
+    return verdict::closed;
+  if (e->ops->kind == message_kind::call) {
+    if (calls_ >= max_)
+      return verdict::full;
+    ++calls_;
+  }
+  queue_.push_back(e);
+  return verdict::taken;
+}
+
+envelope* bounded_box::take_oldest_call() {
+  std::lock_guard guard{mutex_};
+  for (auto i = queue_.begin(); i != queue_.end(); ++i) {
+    if ((*i)->ops->kind == message_kind::call) {
+      auto* e = *i;
+      queue_.erase(i);
+      --calls_;
+      return e;
+    }
+  }
+  return nullptr;
+}
+
+envelope* bounded_box::take() {
+  std::lock_guard guard{mutex_};
+  if (queue_.empty())
+    return nullptr;
+  auto* e = queue_.front();
+  queue_.pop_front();
+  if (e->ops->kind == message_kind::call) {
+    --calls_;
+    if (waiting_ > 0) {
+      room_.fetch_add(1);
+      sched::futex_wake(room_);
+    }
+  }
+  return e;
+}
+
+envelope* bounded_box::close() {
+  std::lock_guard guard{mutex_};
+  closed_ = true;
+  calls_ = 0;
+  envelope* first = nullptr;
+  for (auto i = queue_.rbegin(); i != queue_.rend(); ++i) {
+    (*i)->next = first;
+    first = *i;
+  }
+  queue_.clear();
+  room_.fetch_add(1);
+  sched::futex_wake(room_, INT_MAX);
+  return first;
+}
+
+bool bounded_box::await_room(std::int64_t until) {
+  std::unique_lock guard{mutex_};
+  while (!closed_ && calls_ >= max_) {
+    auto left = until == INT64_MAX ? -1 : until - sched::now_ns();
+    if (until != INT64_MAX && left <= 0)
+      return false;
+    auto seen = room_.load();
+    ++waiting_;
+    guard.unlock();
+    sched::futex_wait(room_, seen, left);
+    guard.lock();
+    --waiting_;
+  }
+  return true;
+}
+
+bool bounded_box::is_empty() const {
+  std::lock_guard guard{mutex_};
+  return queue_.empty();
+}
+
+std::size_t bounded_box::size() const {
+  std::lock_guard guard{mutex_};
+  return calls_;
+}
+
+} // namespace troupe::detail

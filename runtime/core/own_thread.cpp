@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "core/own_thread.hpp"
+
+#include "core/cell.hpp"
+#include "sched/clock.hpp"
+#include "sched/futex.hpp"
+
+namespace troupe::detail {
+
+void own_thread::wake() {
+  std::uint32_t nothing = 0;
+  word_.compare_exchange_strong(nothing, 1, std::memory_order_release);
+  sched::futex_wake(word_);
+}
+
+void own_thread::finish() {
+  word_.store(2, std::memory_order_release);
+  sched::futex_wake(word_);
+}
+
+void own_thread::loop() {
+  for (;;) {
+    auto seen = word_.load(std::memory_order_acquire);
+    if (seen == 0) {
+      sched::futex_wait(word_, 0);
+      continue;
+    }
+    if (seen == 2)
+      return;
+    std::uint32_t woken = 1;
+    if (!word_.compare_exchange_strong(woken, 0, std::memory_order_acquire))
+      continue;
+    auto result = caf::resumable::resume_later;
+    while (result == caf::resumable::resume_later)
+      result = cell_->resume(nullptr, 1000);
+    // May be the last reference; `finish` is called then.
+    release(cell_);
+  }
+}
+
+} // namespace troupe::detail

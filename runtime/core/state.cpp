@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+#include "troupe/detail/state.hpp"
+
+#include <sched.h>
+
+#include "core/runtime.hpp"
+#include "core/wait_graph.hpp"
+#include "sched/clock.hpp"
+#include "sched/futex.hpp"
+#include "troupe/future.hpp"
+
+namespace troupe::detail {
+
+namespace {
+
+constexpr std::uintptr_t locked = 1;
+
+// The waiters' word as a tiny lock; critical sections are a few instructions.
+std::uintptr_t lock(std::atomic<std::uintptr_t>& word) {
+  for (;;) {
+    auto seen = word.load(std::memory_order_relaxed);
+    for (int i = 0; (seen & locked) == 0 && i < 64; ++i)
+      if (word.compare_exchange_weak(seen, seen | locked,
+                                     std::memory_order_acquire))
+        return seen;
+    ::sched_yield();
+  }
+}
+
+void unlock(std::atomic<std::uintptr_t>& word, std::uintptr_t value) {
+  word.store(value, std::memory_order_release);
+}
+
+waiter* list_of(std::uintptr_t word) {
+  return reinterpret_cast<waiter*>(word & ~locked);
+}
+
+std::uintptr_t word_of(waiter* w) {
+  return reinterpret_cast<std::uintptr_t>(w);
+}
+
+// A thread that sleeps until a state settles. `word`: 0 looking, 1 settled,
+// 2 asleep.
+struct thread_waiter final : waiter {
+  std::atomic<std::uint32_t> word{0};
+
+  thread_waiter() : waiter(&wake) {
+  }
+
+  static void wake(waiter* w, state_base&) noexcept {
+    auto* self = static_cast<thread_waiter*>(w);
+    // After the exchange the waiter may be gone; its address is only a key.
+    auto* address = &self->word;
+    if (self->word.exchange(1, std::memory_order_acq_rel) == 2)
+      sched::futex_wake(*address);
+  }
+
+  bool is_woken() const {
+    return word.load(std::memory_order_acquire) == 1;
+  }
+
+  void sleep(std::int64_t until) {
+    std::uint32_t looking = 0;
+    word.compare_exchange_strong(looking, 2, std::memory_order_acq_rel);
+    while (!is_woken()) {
+      auto left = until == sched::never_ns ? -1 : until - sched::now_ns();
+      if (until != sched::never_ns && left <= 0)
+        return;
+      sched::futex_wait(word, 2, left);
+    }
+  }
+};
+
+// Foreign threads look a little before they sleep; how long adapts to success.
+thread_local std::int64_t spin_ns = 20'000;
+
+bool spin_for(thread_waiter& w) {
+  constexpr std::int64_t least = 2'000, most = 60'000;
+  auto until = sched::now_ns() + spin_ns;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (w.is_woken()) {
+        spin_ns = std::min(most, spin_ns + spin_ns / 4);
+        return true;
+      }
+      sched::cpu_relax();
+    }
+  } while (sched::now_ns() < until);
+  spin_ns = std::max(least, spin_ns - spin_ns / 8);
+  return false;
+}
+
+} // namespace
+
+void state_base::finish(phase final) noexcept {
+  auto list = lock(waiters);
+  at.store(final, std::memory_order_release);
+  unlock(waiters, 0);
+  // Newest first; each may free itself, and the last one may free us.
+  retain();
+  for (auto* w = list_of(list); w != nullptr;) {
+    auto* next = w->next;
+    w->notify(w, *this);
+    w = next;
+  }
+  release();
+}
+
+bool state_base::add_waiter(waiter& w) noexcept {
+  auto list = lock(waiters);
+  if (is_settled()) {
+    unlock(waiters, list);
+    return false;
+  }
+  w.next = list_of(list);
+  unlock(waiters, word_of(&w));
+  return true;
+}
+
+bool state_base::remove_waiter(waiter& w) noexcept {
+  auto list = lock(waiters);
+  auto* head = list_of(list);
+  for (auto** at_link = &head; *at_link != nullptr;
+       at_link = &(*at_link)->next) {
+    if (*at_link == &w) {
+      *at_link = w.next;
+      unlock(waiters, word_of(head));
+      return true;
+    }
+  }
+  unlock(waiters, list);
+  return false;
+}
+
+bool state_base::expire(std::int64_t now) noexcept {
+  if (now < due || is_settled())
+    return false;
+  return fail(std::make_exception_ptr(
+    timeout{std::string{what.empty() ? "a future" : what}
+            + ": no answer before the deadline"
+            + (callee != nullptr ? " by " + name_of(*callee) : "")}));
+}
+
+bool state_base::cancel() noexcept {
+  auto now = phase::pending;
+  if (at.compare_exchange_strong(now, phase::settling,
+                                 std::memory_order_acq_rel)) {
+    finish(phase::cancelled);
+    return true;
+  }
+  if (now == phase::running && ops->request_stop != nullptr)
+    ops->request_stop(this);
+  return at.load(std::memory_order_acquire) == phase::cancelled;
+}
+
+void state_base::destroy() noexcept {
+  if (at.load(std::memory_order_acquire) == phase::error
+      && !observed.load(std::memory_order_relaxed))
+    report_unobserved(*this);
+  if (callee != nullptr)
+    release_weak(callee);
+  ops->destroy(this);
+}
+
+bool wait_settled(state_base& s, std::int64_t until) {
+  if (s.is_settled())
+    return true;
+  if (s.ops->run_here != nullptr && sched::worker::current() != nullptr
+      && until == sched::never_ns) {
+    s.ops->run_here(&s);
+    if (s.is_settled())
+      return true;
+  }
+  auto now = sched::now_ns();
+  if (s.expire(now))
+    return true;
+  if (until <= now)
+    return s.is_settled();
+  wait_edge edge{s}; // throws deadlock
+  thread_waiter w;
+  if (!s.add_waiter(w))
+    return true;
+  auto is_worker = sched::worker::current() != nullptr;
+  if (is_worker || !spin_for(w)) {
+    sched::blocking_section section;
+    w.sleep(std::min(until, s.due));
+    if (!w.is_woken())
+      s.expire(sched::now_ns());
+  }
+  if (!w.is_woken() && !s.remove_waiter(w))
+    w.sleep(sched::never_ns); // it is being notified at this moment
+  return s.is_settled();
+}
+
+bool expire_if_due(state_base& s) {
+  if (s.due == INT64_MAX)
+    return false;
+  return s.expire(sched::now_ns());
+}
+
+std::int64_t due_after(time_limit limit) {
+  if (limit.ns() == time_limit::none)
+    return sched::never_ns;
+  auto now = sched::now_ns();
+  if (limit.ns() <= 0)
+    return now;
+  return limit.ns() > sched::never_ns - now ? sched::never_ns
+                                            : now + limit.ns();
+}
+
+void throw_failure(state_base& s) {
+  s.observed.store(true, std::memory_order_relaxed);
+  if (s.at.load(std::memory_order_acquire) == phase::cancelled)
+    throw cancelled{std::string{s.what.empty() ? "the task" : s.what}
+                    + " was cancelled before it began"};
+  std::rethrow_exception(s.failure);
+}
+
+std::exception_ptr broken_promise() noexcept {
+  return std::make_exception_ptr(actor_stopped{
+    "the promise was dropped without a value (its owner has ended)"});
+}
+
+} // namespace troupe::detail

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#include "core/wait_graph.hpp"
+
+#include <mutex>
+
+#include "core/runtime.hpp"
+
+namespace troupe::detail {
+
+namespace {
+
+std::atomic<int> walkers{0};
+std::mutex gate;
+
+class walk {
+public:
+  walk() {
+    walkers.fetch_add(1);
+    gate.lock();
+  }
+  ~walk() {
+    gate.unlock();
+    walkers.fetch_sub(1);
+  }
+};
+
+// The state that `c` waits for; null when it doesn't, or when it lets others
+// in meanwhile.
+state_base* waits_for(const cell& c) {
+  if (c.info().is_reentrant)
+    return nullptr;
+  auto* record = c.records();
+  return record == nullptr ? nullptr : record->waiting.load();
+}
+
+std::string hop(const cell& c, const state_base& s) {
+  auto text = name_of(c);
+  text += ".ask<";
+  text += plain_name(s.what);
+  text += "> -> ";
+  return text;
+}
+
+constexpr int hops_max = 100'000;
+
+} // namespace
+
+std::string find_cycle(cell& waiter, std::string_view, state_base& s) {
+  if (waiter.info().is_reentrant || s.callee == nullptr)
+    return {};
+  auto* to = s.callee;
+  if (to != &waiter && to->records() == nullptr)
+    return {}; // the usual case: the callee waits for nobody
+  walk guard;
+  auto text = hop(waiter, s);
+  for (int i = 0; i < hops_max; ++i) {
+    if (to == &waiter)
+      return text + name_of(waiter);
+    auto* next = waits_for(*to);
+    if (next == nullptr || next->callee == nullptr)
+      return {};
+    text += hop(*to, *next);
+    to = next->callee;
+  }
+  return {};
+}
+
+void pass_gate() noexcept {
+  if (walkers.load() == 0)
+    return;
+  std::lock_guard guard{gate};
+}
+
+wait_edge::wait_edge(state_base& s) {
+  auto* self = current.self;
+  if (self == nullptr)
+    return;
+  record_.self = self;
+  record_.op = current.op;
+  record_.deadline = current.deadline;
+  record_.waiting.store(&s);
+  self->add_record(record_);
+  linked_ = true;
+  auto cycle = find_cycle(*self, {}, s);
+  if (cycle.empty())
+    return;
+  self->remove_record(record_);
+  throw deadlock{"this wait would never end: " + cycle};
+}
+
+wait_edge::~wait_edge() {
+  if (linked_)
+    record_.self->remove_record(record_);
+}
+
+std::string describe_wait(const cell& c) {
+  walk guard;
+  auto* record = c.records();
+  auto* s = record == nullptr ? nullptr : record->waiting.load();
+  if (s == nullptr)
+    return {};
+  std::string text;
+  if (record->op != nullptr)
+    text = "in " + plain_name(record->op->name) + " ";
+  text += "waits for " + plain_name(s->what.empty() ? "a future" : s->what);
+  if (s->callee != nullptr)
+    text += " of " + name_of(*s->callee);
+  return text;
+}
+
+} // namespace troupe::detail

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+// wait_group: several states, one waiting thread. And continuations.
+#include <deque>
+#include <unordered_set>
+
+#include "core/extras.hpp"
+#include "core/runtime.hpp"
+#include "sched/clock.hpp"
+#include "sched/futex.hpp"
+#include "troupe/wait.hpp"
+
+namespace troupe::detail {
+
+// References: one of the owner, one per state that may still notify.
+class wait_group : public pooled {
+public:
+  struct member final : waiter {
+    wait_group* group = nullptr;
+    state_base* state = nullptr; // counted while linked
+    std::size_t index = 0;
+    bool linked = false; // the owner's view
+    member() : waiter(&settled) {
+    }
+  };
+
+  explicit wait_group(std::size_t n) : members_(new member[n]), size_(n) {
+  }
+
+  static void settled(waiter* w, state_base&) noexcept {
+    auto* m = static_cast<member*>(w);
+    auto* g = m->group;
+    {
+      std::lock_guard guard{g->mutex_};
+      g->done_.push_back(m->index);
+    }
+    g->signal_.fetch_add(1, std::memory_order_release);
+    sched::futex_wake(g->signal_);
+    g->unref();
+  }
+
+  void watch(std::size_t index, state_base& s) {
+    auto& m = members_[index];
+    m.group = this;
+    m.index = index;
+    m.state = &s;
+    s.retain();
+    m.linked = true;
+    refs_.fetch_add(1, std::memory_order_relaxed);
+    if (!s.add_waiter(m)) {
+      {
+        std::lock_guard guard{mutex_};
+        done_.push_back(index);
+      }
+      unref();
+    }
+  }
+
+  std::optional<std::size_t> next(std::int64_t until) {
+    for (;;) {
+      auto seen = signal_.load(std::memory_order_acquire);
+      if (auto i = pop())
+        return i;
+      auto now = sched::now_ns();
+      auto due = expire(now);
+      if (auto i = pop())
+        return i;
+      if (until <= now)
+        return std::nullopt;
+      auto wake = std::min(until, due);
+      sched::blocking_section section;
+      sched::futex_wait(signal_, seen,
+                        wake == sched::never_ns ? -1 : wake - now);
+    }
+  }
+
+  void abandon() {
+    for (std::size_t i = 0; i < size_; ++i) {
+      auto& m = members_[i];
+      if (!m.linked)
+        continue;
+      if (m.state->remove_waiter(m))
+        unref();
+      m.state->release();
+      m.linked = false;
+    }
+    unref();
+  }
+
+private:
+  std::optional<std::size_t> pop() {
+    std::lock_guard guard{mutex_};
+    if (done_.empty())
+      return std::nullopt;
+    auto i = done_.front();
+    done_.pop_front();
+    return i;
+  }
+
+  // Expires what is due; the earliest of what is not.
+  std::int64_t expire(std::int64_t now) {
+    auto next = sched::never_ns;
+    for (std::size_t i = 0; i < size_; ++i) {
+      auto& m = members_[i];
+      if (!m.linked || m.state->is_settled() || m.state->expire(now))
+        continue;
+      next = std::min(next, m.state->due);
+    }
+    return next;
+  }
+
+  void unref() {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete this;
+  }
+
+  std::unique_ptr<member[]> members_;
+  const std::size_t size_;
+  std::mutex mutex_;
+  std::deque<std::size_t> done_; // under mutex_
+  std::atomic<std::uint32_t> signal_{0};
+  std::atomic<std::uint32_t> refs_{1};
+};
+
+wait_group* make_wait_group(std::size_t n) {
+  return new wait_group{n};
+}
+
+void release_wait_group(wait_group* g) noexcept {
+  g->abandon();
+}
+
+void watch(wait_group* g, std::size_t index, state_base& s) {
+  g->watch(index, s);
+}
+
+std::optional<std::size_t> next_settled(wait_group* g, std::int64_t until) {
+  return g->next(until);
+}
+
+void throw_unfinished(std::size_t left, std::size_t of) {
+  throw timeout{std::to_string(left) + " (of " + std::to_string(of)
+                + ") futures unfinished"};
+}
+
+std::vector<bool> first_of_each(const std::vector<const void*>& keys) {
+  std::unordered_set<const void*> seen;
+  std::vector<bool> result;
+  for (auto* k : keys)
+    result.push_back(seen.insert(k).second);
+  return result;
+}
+
+// -- continuations ------------------------------------------------------------
+
+namespace {
+
+void run_continuation(envelope* e, cell&, void*) {
+  auto* c = static_cast<continuation*>(e);
+  auto* home = c->home;
+  c->run(c, true);
+  release(home);
+}
+
+void drop_continuation(envelope* e, drop_reason) noexcept {
+  auto* c = static_cast<continuation*>(e);
+  auto* home = c->home;
+  c->run(c, false);
+  release(home);
+}
+
+constexpr message_ops continuation_ops{&run_continuation, &drop_continuation,
+                                       "then", message_kind::system};
+
+// A continuation outside of actors, as a job of the worker that settles.
+class continuation_job final : public caf::resumable, public pooled {
+public:
+  explicit continuation_job(continuation* c) : next_(c) {
+  }
+  resume_result resume(caf::execution_unit* host, std::size_t) override {
+    context_scope scope{
+      nullptr, &static_cast<const caf_config&>(host->system().config()).rt};
+    next_->run(next_, true);
+    return done;
+  }
+  subtype_t subtype() const override {
+    return function_object;
+  }
+  void intrusive_ptr_add_ref_impl() override {
+  }
+  void intrusive_ptr_release_impl() override {
+    delete this;
+  }
+
+private:
+  continuation* next_;
+};
+
+void notify_continuation(waiter* w, state_base&) noexcept {
+  auto* c = static_cast<continuation*>(w);
+  if (c->home != nullptr) {
+    if (!c->home->push_system(c))
+      drop_continuation(c, drop_reason::stopped);
+    return;
+  }
+  if (auto* worker = sched::worker::current())
+    worker->push(new continuation_job{c});
+  else
+    c->run(c, true);
+}
+
+// Lets a deadline pass for a state at which only continuations look.
+struct expiry final : waiter, sched::timer_node, pooled {
+  state_ptr<state_base> of;
+  sched::timer_thread* timers;
+
+  expiry(state_base& s, sched::timer_thread& t)
+    : waiter(&settled), timers(&t) {
+    s.retain();
+    of = state_ptr<state_base>{&s};
+    fire = &passed;
+  }
+  static void settled(waiter* w, state_base&) noexcept {
+    auto* self = static_cast<expiry*>(w);
+    if (self->timers->remove(*self))
+      delete self;
+    // else it fires at this moment and frees itself
+  }
+  static void passed(sched::timer_node* n) noexcept {
+    auto* self = static_cast<expiry*>(n);
+    if (self->of->remove_waiter(*self))
+      expired.push_back(self);
+    else
+      finished.push_back(self);
+  }
+  static inline thread_local std::vector<expiry*> expired, finished;
+};
+
+} // namespace
+
+void flush_expiries() {
+  for (auto* e : std::exchange(expiry::expired, {})) {
+    e->of->expire(INT64_MAX);
+    delete e;
+  }
+  for (auto* e : std::exchange(expiry::finished, {}))
+    delete e;
+}
+
+continuation::continuation(void (*f)(continuation*, bool) noexcept)
+  : waiter(&notify_continuation), envelope(&continuation_ops), run(f) {
+}
+
+void continue_with(state_base& from, continuation* next) {
+  from.retain();
+  next->from = state_ptr<state_base>{&from};
+  next->home = current.self;
+  if (from.due != INT64_MAX && !from.is_settled()) {
+    if (auto* rt = runtime::of_this_thread(); rt != nullptr)
+      watch_deadline(from, *rt);
+    else if (from.callee != nullptr)
+      watch_deadline_of_callee(from);
+  }
+  if (next->home != nullptr)
+    retain(next->home);
+  if (from.add_waiter(*next))
+    return;
+  if (next->home != nullptr)
+    release(std::exchange(next->home, nullptr));
+  next->run(next, true);
+}
+
+void watch_deadline(state_base& s, runtime& rt) {
+  auto& timers = rt.scheduler().timers();
+  auto* e = new expiry{s, timers};
+  timers.add(*e, s.due);
+  if (!s.add_waiter(*e))
+    expiry::settled(e, s);
+}
+
+void watch_deadline_of_callee(state_base& s) {
+  auto& home = s.callee->home();
+  std::lock_guard guard{home.mutex};
+  if (home.rt != nullptr)
+    watch_deadline(s, *home.rt);
+}
+
+} // namespace troupe::detail

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT
+#include "sched/worker.hpp"
+
+#include <algorithm>
+#include <sched.h>
+
+#include "sched/clock.hpp"
+#include "sched/futex.hpp"
+#include "sched/scheduler.hpp"
+
+namespace troupe::sched {
+
+namespace {
+
+constexpr std::uint32_t streak_max = 16;     // slot jobs in a row
+constexpr std::uint64_t fairness_turns = 61; // own deque between two looks out
+constexpr std::int64_t spin_min_ns = 2'000;
+
+void count(std::atomic<std::uint64_t>& n) {
+  n.store(n.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+} // namespace
+
+constinit thread_local worker* worker::current_ = nullptr;
+
+worker::worker(scheduler& parent, std::size_t index)
+  : caf::execution_unit(&parent.system()), parent_(parent), index_(index),
+    random_(static_cast<std::uint32_t>(index * 2654435761u) | 1u) {
+}
+
+void worker::exec_later(caf::resumable* job) {
+  if (current_ == this)
+    push(job);
+  else
+    parent_.inject(job);
+}
+
+// -- slot and deque -----------------------------------------------------------
+
+void worker::push(caf::resumable* job) {
+  slot_busy_.store(true, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  while (slot_wanted_.load(std::memory_order_relaxed)) {
+    slot_busy_.store(false, std::memory_order_release);
+    ::sched_yield();
+    slot_busy_.store(true, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  auto* old = slot_.load(std::memory_order_relaxed);
+  slot_.store(job, std::memory_order_relaxed);
+  slot_busy_.store(false, std::memory_order_release);
+  if (old != nullptr)
+    push_deque(old);
+  parent_.timers_.arm_monitor();
+}
+
+caf::resumable* worker::take_slot() {
+  if (slot_.load(std::memory_order_relaxed) == nullptr)
+    return nullptr;
+  slot_busy_.store(true, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  while (slot_wanted_.load(std::memory_order_relaxed)) {
+    slot_busy_.store(false, std::memory_order_release);
+    ::sched_yield();
+    slot_busy_.store(true, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  auto* job = slot_.load(std::memory_order_relaxed);
+  slot_.store(nullptr, std::memory_order_relaxed);
+  slot_busy_.store(false, std::memory_order_release);
+  return job;
+}
+
+void worker::push_deque(caf::resumable* job) {
+  if (!deque_.push(job))
+    parent_.inject(job);
+  else if (deque_.size() > 1)
+    parent_.wake_for_backlog();
+}
+
+// -- the loop -----------------------------------------------------------------
+
+void worker::run() {
+  current_ = this;
+  char name[16];
+  std::snprintf(name, sizeof(name), "troupe.w%zu", index_);
+  name_thread(name);
+  while (auto* job = next())
+    run_job(job);
+  current_ = nullptr;
+  parent_.ended_.fetch_add(1);
+  futex_wake(parent_.ended_, INT32_MAX);
+}
+
+void worker::run_job(caf::resumable* job) {
+  count(turn_);
+  if (job->subtype() == caf::resumable::scheduled_actor
+      && parent_.options_.adopt != nullptr)
+    parent_.options_.adopt(job);
+  switch (job->resume(this, parent_.options_.throughput)) {
+    case caf::resumable::resume_later:
+      // Alone here: go on with it. Else it queues behind all others.
+      if (slot_.load(std::memory_order_relaxed) == nullptr && deque_.empty()
+          && parent_.injected_size_.load(std::memory_order_relaxed) == 0)
+        push(job);
+      else
+        parent_.inject(job);
+      break;
+    default:
+      intrusive_ptr_release(job);
+  }
+  if (stalled_.load(std::memory_order_relaxed)
+      || parent_.awake_.load(std::memory_order_relaxed)
+           > parent_.limit_.load(std::memory_order_relaxed))
+    yield_place();
+}
+
+caf::resumable* worker::next() {
+  if (turn_.load(std::memory_order_relaxed) % fairness_turns == 0) {
+    if (auto* job = parent_.take_injected(nullptr))
+      return job;
+    if (auto* job = deque_.steal())
+      return job;
+  }
+  if (parent_.stopping_.load(std::memory_order_relaxed))
+    return nullptr;
+  if (auto* job = take_slot()) {
+    if (++streak_ <= streak_max)
+      return job;
+    // This pair has had its share: the oldest of the others goes first.
+    streak_ = 0;
+    auto* other = deque_.steal();
+    if (other == nullptr)
+      other = parent_.take_injected(nullptr);
+    if (other == nullptr)
+      return job;
+    push_deque(job);
+    return other;
+  }
+  streak_ = 0;
+  if (auto* job = deque_.pop())
+    return job;
+  return search();
+}
+
+caf::resumable* worker::steal() {
+  auto n = parent_.started_.load(std::memory_order_acquire);
+  if (n == 0)
+    return nullptr;
+  random_ = random_ * 1664525u + 1013904223u;
+  auto first = random_ % n;
+  for (std::size_t i = 0; i < n; ++i) {
+    auto& victim = *parent_.workers_[(first + i) % n];
+    if (&victim == this)
+      continue;
+    if (auto* job = victim.deque_.steal()) {
+      count(steals_);
+      return job;
+    }
+  }
+  return deque_.pop();
+}
+
+caf::resumable* worker::search() {
+  busy_.store(false, std::memory_order_relaxed);
+  auto& p = parent_;
+  p.searching_.fetch_add(1);
+  for (;;) {
+    auto until = now_ns() + spin_ns_;
+    do {
+      for (int i = 0; i < 16; ++i) {
+        if (p.stopping_.load(std::memory_order_relaxed)) {
+          p.searching_.fetch_sub(1);
+          return nullptr;
+        }
+        auto* job = p.take_injected(this);
+        if (job == nullptr)
+          job = steal();
+        if (job != nullptr) {
+          spin_ns_ = std::min(p.options_.spin_max_ns, spin_ns_ * 2);
+          found_work();
+          return job;
+        }
+        cpu_relax();
+      }
+    } while (now_ns() < until);
+    auto parked_at = now_ns();
+    if (park(true)) {
+      auto slept = now_ns() - parked_at;
+      spin_ns_ = slept < p.options_.spin_max_ns
+                   ? std::min(p.options_.spin_max_ns, spin_ns_ * 2)
+                   : std::max(spin_min_ns, spin_ns_ / 2);
+    }
+  }
+}
+
+void worker::found_work() {
+  busy_.store(true, std::memory_order_relaxed);
+  // The last searcher wakes the next if there is more to do (rule 3).
+  if (parent_.searching_.fetch_sub(1) == 1 && parent_.has_work())
+    parent_.wake_for_backlog();
+}
+
+// -- parking ------------------------------------------------------------------
+
+// Whether it slept; in any case the worker counts as a searcher afterwards.
+bool worker::park(bool was_searching) {
+  auto& p = parent_;
+  {
+    std::lock_guard guard{p.mutex_};
+    auto stay = p.stopping_.load()
+                || (!p.injected_.empty() && p.awake_.load() <= p.limit_.load());
+    if (stay) {
+      if (!was_searching)
+        p.searching_.fetch_add(1);
+      return false;
+    }
+    p.parked_.push_back(this);
+    is_parked_ = true;
+    p.awake_.fetch_sub(1);
+    if (was_searching)
+      p.searching_.fetch_sub(1);
+  }
+  // A deque may have filled between the last look and the count: its owner
+  // saw a searcher then and woke nobody.
+  if (p.has_work()) {
+    std::lock_guard guard{p.mutex_};
+    if (is_parked_ && p.awake_.load() < p.limit_.load()) {
+      std::erase(p.parked_, this);
+      is_parked_ = false;
+      p.awake_.fetch_add(1);
+      p.searching_.fetch_add(1);
+      return false;
+    }
+  }
+  count(parks_);
+  while (signal_.load(std::memory_order_acquire) == 0)
+    futex_wait(signal_, 0);
+  signal_.store(0, std::memory_order_relaxed);
+  return true;
+}
+
+void worker::unpark() {
+  signal_.store(1, std::memory_order_release);
+  futex_wake(signal_);
+}
+
+// Gives the place up after a job during which somebody else took it.
+void worker::yield_place() {
+  auto& p = parent_;
+  {
+    std::lock_guard guard{p.mutex_};
+    if (stalled_.load()) {
+      stalled_.store(false);
+      p.awake_.fetch_add(1);
+    }
+    if (p.awake_.load() <= p.limit_.load() || p.stopping_.load())
+      return;
+  }
+  if (auto* job = take_slot())
+    if (!deque_.push(job))
+      p.inject(job);
+  busy_.store(false, std::memory_order_relaxed);
+  // Whoever is awake finds our deque by stealing; park looks once more.
+  park(false);
+  found_work();
+}
+
+void worker::enter_blocking() {
+  auto& p = parent_;
+  if (auto* job = take_slot())
+    if (!deque_.push(job))
+      p.inject(job);
+  worker* next = nullptr;
+  {
+    std::lock_guard guard{p.mutex_};
+    blocked_ = true;
+    p.blocked_.fetch_add(1);
+    if (stalled_.load())
+      stalled_.store(false); // its place is given up already
+    else
+      p.awake_.fetch_sub(1);
+    if (!p.injected_.empty() || p.has_work())
+      next = p.take_sleeper_locked();
+  }
+  if (next != nullptr)
+    next->unpark();
+}
+
+void worker::exit_blocking() {
+  std::lock_guard guard{parent_.mutex_};
+  blocked_ = false;
+  parent_.blocked_.fetch_sub(1);
+  parent_.awake_.fetch_add(1);
+}
+
+blocking_section::blocking_section() {
+  auto* w = worker::current();
+  if (w == nullptr || w->blocked_)
+    return;
+  worker_ = w;
+  w->enter_blocking();
+}
+
+blocking_section::~blocking_section() {
+  if (worker_ != nullptr)
+    worker_->exit_blocking();
+}
+
+} // namespace troupe::sched

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// worker: one thread of the scheduler. See scheduler.hpp for the protocol.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+#include <caf/execution_unit.hpp>
+#include <caf/resumable.hpp>
+
+#include "sched/deque.hpp"
+
+namespace troupe::sched {
+
+class scheduler;
+
+class worker final : public caf::execution_unit {
+public:
+  worker(scheduler& parent, std::size_t index);
+
+  /// CAF's way to schedule on this worker; from another thread it injects.
+  void exec_later(caf::resumable* job) override;
+
+  /// Puts `job` into the slot; what was there moves to the deque.
+  void push(caf::resumable* job);
+
+  scheduler& parent() {
+    return parent_;
+  }
+
+  std::size_t index() const {
+    return index_;
+  }
+
+  /// The worker that runs the calling thread, else null.
+  static worker* current() {
+    return current_;
+  }
+
+  /// Counts a job as begun; grows by one each time, so that an onlooker can
+  /// tell a long job from many short ones.
+  std::uint64_t turn() const {
+    return turn_.load(std::memory_order_relaxed);
+  }
+
+  bool is_busy() const {
+    return busy_.load(std::memory_order_relaxed);
+  }
+
+  /// For how long the monitor has seen it in the same job; a lower bound.
+  std::int64_t looked_at_for_ns() const {
+    return looked_at_ns_.load(std::memory_order_relaxed);
+  }
+
+private:
+  friend class scheduler;
+  friend class blocking_section;
+
+  void run();
+  void run_job(caf::resumable* job);
+  caf::resumable* next();
+  caf::resumable* search();
+  caf::resumable* steal();
+  caf::resumable* take_slot();
+  void push_deque(caf::resumable* job);
+  bool park(bool was_searching);
+  void unpark();
+  void found_work();
+  void yield_place();
+  void enter_blocking();
+  void exit_blocking();
+
+  static constinit thread_local worker* current_;
+
+  scheduler& parent_;
+  const std::size_t index_;
+  std::atomic<caf::resumable*> slot_{nullptr};
+  // Slot protocol (asymmetric, so that the owner pays no locked instruction):
+  // the owner stores slot_busy_, then looks at slot_wanted_; the monitor stores
+  // slot_wanted_, runs membarrier(2), then waits for slot_busy_ to fall.
+  std::atomic<bool> slot_busy_{false};
+  std::atomic<bool> slot_wanted_{false};
+  std::uint32_t streak_ = 0;
+  std::uint32_t random_;
+  std::atomic<std::uint64_t> turn_{0};
+  std::atomic<bool> busy_{false};
+  std::atomic<bool> stalled_{false}; // written under the scheduler's mutex
+  bool blocked_ = false;
+  bool is_parked_ = false; // under the scheduler's mutex
+  std::int64_t spin_ns_ = 5'000;
+  std::uint64_t watched_turn_ = 0; // monitor only
+  int watched_looks_ = 0;          // monitor only
+  std::atomic<std::int64_t> looked_at_ns_{0};
+  job_deque<caf::resumable> deque_;
+  alignas(64) std::atomic<std::uint32_t> signal_{0};
+  // Counters, written by the owner alone.
+  std::atomic<std::uint64_t> steals_{0}, parks_{0}, wakes_{0};
+  std::thread thread_;
+};
+
+/// For as long as it lives the calling thread waits for something: if it is a
+/// worker, another may take its place. Nests; free on other threads.
+class blocking_section {
+public:
+  blocking_section();
+  ~blocking_section();
+  blocking_section(const blocking_section&) = delete;
+  blocking_section& operator=(const blocking_section&) = delete;
+
+private:
+  worker* worker_ = nullptr;
+};
+
+} // namespace troupe::sched

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT
+// call: the messages made from methods and functions, at compile time.
+#pragma once
+
+#include <string>
+#include <tuple>
+
+#include "troupe/detail/name.hpp"
+#include "troupe/task.hpp"
+
+namespace troupe::detail {
+
+// -- what a method takes and returns ------------------------------------------
+
+template <class... Ps>
+struct parameters {};
+
+template <class M>
+struct method_traits;
+#define TROUPE_METHOD(qualifiers)                                              \
+  template <class R, class T, class... Ps>                                     \
+  struct method_traits<R (T::*)(Ps...) qualifiers> {                           \
+    using result = R;                                                          \
+    using params = parameters<Ps...>;                                          \
+    static constexpr std::size_t arity = sizeof...(Ps);                        \
+  };
+TROUPE_METHOD()
+TROUPE_METHOD(const)
+TROUPE_METHOD(noexcept)
+TROUPE_METHOD(const noexcept)
+TROUPE_METHOD(&)
+TROUPE_METHOD(const&)
+#undef TROUPE_METHOD
+
+// What a parameter is kept as while the message travels.
+template <class P>
+struct kept {
+  static_assert(!std::is_lvalue_reference_v<P>
+                  || std::is_const_v<std::remove_reference_t<P>>,
+                "a message can't fill in a non-const reference: return the "
+                "value from the method instead");
+  using type = std::decay_t<P>;
+};
+template <>
+struct kept<std::string_view> {
+  using type = std::string;
+};
+template <>
+struct kept<const std::string_view&> {
+  using type = std::string;
+};
+
+template <class P>
+using kept_t = typename kept<P>::type;
+
+// Hands a kept value to the parameter it was made for.
+template <class P>
+constexpr decltype(auto) hand_over(kept_t<P>& value) {
+  if constexpr (std::is_lvalue_reference_v<P> || !std::is_same_v<
+                  kept_t<P>, std::decay_t<P>>)
+    return static_cast<const kept_t<P>&>(value);
+  else
+    return std::move(value);
+}
+
+// The result an asker gets: futures and tasks are followed.
+template <class R>
+struct answer {
+  using type = std::decay_t<R>;
+};
+template <class R>
+struct answer<future<R>> {
+  using type = R;
+};
+template <class R>
+struct answer<task<R>> {
+  using type = R;
+};
+template <class R>
+using answer_t = typename answer<std::remove_cvref_t<R>>::type;
+
+// -- bodies: what a message does when it is its turn --------------------------
+
+/// A method of T with its arguments.
+template <class T, auto M, class Params>
+struct method_body;
+
+template <class T, auto M, class... Ps>
+struct method_body<T, M, parameters<Ps...>> {
+  using result = typename method_traits<decltype(M)>::result;
+  std::tuple<kept_t<Ps>...> args;
+
+  template <class... As>
+  explicit method_body(std::in_place_t, As&&... as)
+    : args(std::forward<As>(as)...) {
+  }
+
+  decltype(auto) operator()(void* object) {
+    return call(static_cast<T*>(object), std::index_sequence_for<Ps...>{});
+  }
+
+  static constexpr std::string_view name() {
+    return value_name<M>();
+  }
+
+private:
+  template <std::size_t... Is>
+  decltype(auto) call(T* object, std::index_sequence<Is...>) {
+    return (object->*M)(hand_over<Ps>(std::get<Is>(args))...);
+  }
+};
+
+/// A function that is called with the object.
+template <class T, class F>
+struct function_body {
+  using result = std::invoke_result_t<F&, T&>;
+  F f;
+
+  explicit function_body(std::in_place_t, F fn) : f(std::move(fn)) {
+  }
+
+  decltype(auto) operator()(void* object) {
+    return f(*static_cast<T*>(object));
+  }
+
+  static constexpr std::string_view name() {
+    return "a function";
+  }
+};
+
+// -- services of core/cell.cpp ------------------------------------------------
+
+void post(cell* to, envelope* e);
+
+// Claims an ask whose turn has come and makes its deadline the one of what
+// runs; false when it was cancelled or is late.
+bool begin_ask(state_base& s) noexcept;
+
+void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns);
+
+// Settles with the exception being handled, as an actor's asker gets it.
+void settle_thrown(state_base& s, cell& self) noexcept;
+std::exception_ptr translate(std::exception_ptr e, cell& self,
+                             std::string_view where) noexcept;
+
+// Fails with the reason why the message was not delivered.
+void settle_dropped(state_base& s, drop_reason why) noexcept;
+
+// A tell's coroutine has thrown: the actor fails.
+void fail_actor(cell& self, std::exception_ptr e) noexcept;
+
+void begin_coroutine(cell& self, call_record& record, envelope* message);
+void end_coroutine(call_record& record) noexcept;
+
+// Starts `t` as the method that `message` calls. `Done::done` gets the record
+// when it ends, `Done::abandon` when the actor ends first.
+template <class Done, class R>
+void start(cell& self, task<R> t, envelope* message) {
+  auto h = t.release();
+  auto& record = h.promise().record;
+  h.promise().root = &record;
+  record.frame = h;
+  record.done = &Done::done;
+  record.abandon = &Done::abandon;
+  begin_coroutine(self, record, message);
+  h.resume();
+}
+
+template <class R>
+task_promise<R>& promise_of(call_record* record) {
+  return std::coroutine_handle<task_promise<R>>::from_address(
+           record->frame.address())
+    .promise();
+}
+
+// -- tell ---------------------------------------------------------------------
+
+template <class Body>
+struct tell_message final : envelope, pooled {
+  Body body;
+
+  template <class... As>
+  explicit tell_message(As&&... as)
+    : envelope(&table), body(std::in_place, std::forward<As>(as)...) {
+  }
+
+  static void run(envelope* e, cell& self, void* object) {
+    using result = typename Body::result;
+    std::unique_ptr<tell_message> m{static_cast<tell_message*>(e)};
+    if constexpr (is_task<std::remove_cvref_t<result>>::value) {
+      auto t = m->body(object);
+      start<tell_message>(self, std::move(t), m.release());
+    } else {
+      static_cast<void>(m->body(object));
+    }
+  }
+
+  static void drop(envelope* e, drop_reason) noexcept {
+    delete static_cast<tell_message*>(e);
+  }
+
+  static void done(call_record* record) noexcept {
+    using result = answer_t<typename Body::result>;
+    auto& self = *record->self;
+    auto failure = std::move(promise_of<result>(record).failure);
+    abandon(record);
+    if (failure)
+      fail_actor(self, std::move(failure));
+  }
+
+  static void abandon(call_record* record) noexcept {
+    std::unique_ptr<tell_message> m{
+      static_cast<tell_message*>(record->message)};
+    auto frame = record->frame;
+    end_coroutine(*record);
+    frame.destroy();
+  }
+
+  static constexpr message_ops table{&run, &drop, Body::name(),
+                                     message_kind::call};
+};
+
+// -- ask ----------------------------------------------------------------------
+
+template <class Body>
+struct ask_message final : envelope,
+                           state<answer_t<typename Body::result>>,
+                           pooled {
+  using result = typename Body::result;
+  using value = answer_t<result>;
+  using base = state<value>;
+  union {
+    Body body; // gone once it has run, though the state lives on
+  };
+
+  template <class... As>
+  explicit ask_message(As&&... as) : envelope(&table), base(&states) {
+    ::new (static_cast<void*>(std::addressof(body)))
+      Body(std::in_place, std::forward<As>(as)...);
+  }
+  ~ask_message() {
+  }
+
+  static void run(envelope* e, cell& self, void* object) {
+    auto* m = static_cast<ask_message*>(e);
+    if (!begin_ask(*m)) {
+      end(m); // cancelled or late: nobody wants it any more
+      return;
+    }
+    try {
+      if constexpr (is_task<std::remove_cvref_t<result>>::value) {
+        start<ask_message>(self, m->body(object), m);
+        return;
+      } else if constexpr (is_future<std::remove_cvref_t<result>>::value) {
+        m->retain();
+        forward_state(m->body(object), state_ptr<base>{m});
+      } else if constexpr (std::is_void_v<result>) {
+        m->body(object);
+        m->set();
+      } else {
+        m->set(m->body(object));
+      }
+    } catch (...) {
+      settle_thrown(*m, self);
+    }
+    end(m);
+  }
+
+  static void drop(envelope* e, drop_reason why) noexcept {
+    auto* m = static_cast<ask_message*>(e);
+    settle_dropped(*m, why);
+    end(m);
+  }
+
+  static void done(call_record* record) noexcept {
+    auto* m = static_cast<ask_message*>(record->message);
+    auto& p = promise_of<value>(record);
+    if (p.failure)
+      m->fail(translate(std::move(p.failure), *record->self, table.name));
+    else if constexpr (std::is_void_v<value>)
+      m->set();
+    else
+      m->set(std::move(*p.value));
+    leave(record, m);
+  }
+
+  static void abandon(call_record* record) noexcept {
+    auto* m = static_cast<ask_message*>(record->message);
+    settle_dropped(*m, drop_reason::stopped);
+    leave(record, m);
+  }
+
+  static constexpr message_ops table{&run, &drop, Body::name(),
+                                     message_kind::call};
+  static constexpr state_ops states{[](state_base* s) noexcept {
+    delete static_cast<ask_message*>(static_cast<base*>(s));
+  }};
+
+private:
+  static void end(ask_message* m) noexcept {
+    m->body.~Body();
+    m->release();
+  }
+
+  static void leave(call_record* record, ask_message* m) noexcept {
+    auto frame = record->frame;
+    end_coroutine(*record);
+    frame.destroy();
+    end(m);
+  }
+};
+
+template <class Message, class... As>
+void send_tell(cell* to, As&&... as) {
+  post(to, new Message(std::forward<As>(as)...));
+}
+
+template <class Message, class... As>
+future<typename Message::value> send_ask(cell* to, std::int64_t limit_ns,
+                                         As&&... as) {
+  auto* m = new Message(std::forward<As>(as)...);
+  m->retain(); // one for the mailbox, one for the future
+  m->what = Message::table.name;
+  future<typename Message::value> result{
+    state_ptr<state<typename Message::value>>{m}};
+  post_ask(to, m, m, limit_ns);
+  return result;
+}
+
+template <class T, auto M>
+using body_of = method_body<T, M, typename method_traits<decltype(M)>::params>;
+
+} // namespace troupe::detail

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+// state: what a future and whoever settles it share.
+//
+// Invariants: (1) `phase` only moves forward: pending -> running -> settling ->
+//             {value, error, cancelled}; running may be left out. Whoever moves
+//             it to settling, alone, writes the result and calls `finish`.
+//             (2) waiters are linked only while the phase is not final; `finish`
+//             takes the list and the final store in one critical section, so
+//             each waiter is notified exactly once or was never linked.
+// Pairing:    `finish` stores phase with release; `is_settled` loads it with
+//             acquire, so that the result is seen.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "troupe/detail/envelope.hpp"
+
+namespace troupe::detail {
+
+struct state_base;
+struct call_record;
+
+/// Somebody who wants to know that a state has settled.
+struct waiter {
+  waiter* next = nullptr;
+  /// Called once, by the settling thread, with no lock held.
+  void (*notify)(waiter*, state_base&) noexcept;
+
+  explicit waiter(void (*f)(waiter*, state_base&) noexcept) : notify(f) {
+  }
+};
+
+struct state_ops {
+  /// Frees the state and the block it lives in.
+  void (*destroy)(state_base*) noexcept;
+  /// Asks running work to stop; null where that can't be.
+  void (*request_stop)(state_base*) noexcept = nullptr;
+  /// Runs work that is still pending on the calling thread; null for asks.
+  void (*run_here)(state_base*) noexcept = nullptr;
+};
+
+enum class phase : std::uint8_t {
+  pending,
+  running,
+  settling,
+  value,
+  error,
+  cancelled,
+};
+
+/// The reply to an actor that awaits: one node per state, used by the first
+/// actor that awaits it.
+struct reply_node : waiter, envelope {
+  state_base* of = nullptr;      // holds a reference while linked
+  cell* to = nullptr;            // likewise
+  call_record* record = nullptr; // null once the coroutine is gone
+  reply_node();
+};
+
+struct state_base {
+  std::atomic<std::uint32_t> refs{1};
+  std::atomic<phase> at{phase::pending};
+  std::atomic<bool> observed{false};
+  std::atomic<bool> reply_used{false};
+  std::atomic<std::uintptr_t> waiters{0}; // bit 0: locked
+  const state_ops* ops;
+  std::int64_t due = INT64_MAX; // steady nanoseconds; fixed before it is shared
+  std::exception_ptr failure;
+  cell* callee = nullptr; // weak reference; who will answer, if known
+  std::string_view what;  // the method or task
+  reply_node reply;
+
+  explicit state_base(const state_ops* o) : ops(o) {
+  }
+  state_base(const state_base&) = delete;
+  state_base& operator=(const state_base&) = delete;
+
+  void retain() noexcept {
+    refs.fetch_add(1, std::memory_order_relaxed);
+  }
+  void release() noexcept {
+    if (refs.load(std::memory_order_acquire) == 1
+        || refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      destroy();
+  }
+
+  bool is_settled() const noexcept {
+    return at.load(std::memory_order_acquire) >= phase::value;
+  }
+
+  /// Pending to running; false when it was cancelled or has settled.
+  bool claim() noexcept {
+    auto expected = phase::pending;
+    return at.compare_exchange_strong(expected, phase::running,
+                                      std::memory_order_acq_rel);
+  }
+
+  /// True for exactly one caller, who then writes the result and calls
+  /// `finish`.
+  bool begin_settle() noexcept {
+    auto now = at.load(std::memory_order_relaxed);
+    while (now < phase::settling)
+      if (at.compare_exchange_weak(now, phase::settling,
+                                   std::memory_order_acq_rel))
+        return true;
+    return false;
+  }
+
+  void finish(phase final) noexcept;
+
+  bool fail(std::exception_ptr error) noexcept {
+    if (!begin_settle())
+      return false;
+    failure = std::move(error);
+    finish(phase::error);
+    return true;
+  }
+
+  /// Links `w`; false when settled already (`w` will not be called).
+  bool add_waiter(waiter& w) noexcept;
+
+  /// Unlinks `w`; false when it has been called or is about to be.
+  bool remove_waiter(waiter& w) noexcept;
+
+  /// Fails with `timeout` if `due` has passed.
+  bool expire(std::int64_t now) noexcept;
+
+  /// See future::cancel.
+  bool cancel() noexcept;
+
+  void destroy() noexcept;
+};
+
+/// Waits until settled or until `until` (steady nanoseconds); whether it is
+/// settled. On a worker the scheduler puts another in its place; inside an
+/// actor a cycle of waits throws `deadlock`. Expires the state when it is due.
+bool wait_settled(state_base& s, std::int64_t until);
+
+/// Throws the failure or the cancellation of a settled state.
+[[noreturn]] void throw_failure(state_base& s);
+
+/// An intrusive pointer to a state.
+template <class S>
+class state_ptr {
+public:
+  state_ptr() = default;
+  /// Takes over one reference.
+  explicit state_ptr(S* s) : ptr_(s) {
+  }
+  state_ptr(const state_ptr& other) : ptr_(other.ptr_) {
+    if (ptr_ != nullptr)
+      ptr_->retain();
+  }
+  state_ptr(state_ptr&& other) noexcept
+    : ptr_(std::exchange(other.ptr_, nullptr)) {
+  }
+  state_ptr& operator=(state_ptr other) noexcept {
+    std::swap(ptr_, other.ptr_);
+    return *this;
+  }
+  ~state_ptr() {
+    if (ptr_ != nullptr)
+      ptr_->release();
+  }
+  S* get() const {
+    return ptr_;
+  }
+  S* operator->() const {
+    return ptr_;
+  }
+  S& operator*() const {
+    return *ptr_;
+  }
+  explicit operator bool() const {
+    return ptr_ != nullptr;
+  }
+  S* detach() {
+    return std::exchange(ptr_, nullptr);
+  }
+
+private:
+  S* ptr_ = nullptr;
+};
+
+struct nothing {};
+
+template <class R>
+using stored = std::conditional_t<std::is_void_v<R>, nothing, R>;
+
+/// A state with room for its value.
+template <class R>
+struct state : state_base {
+  union {
+    stored<R> value;
+  };
+  bool taken = false; // the value was moved out (move-only types)
+
+  explicit state(const state_ops* o) : state_base(o) {
+  }
+  ~state() {
+    if (at.load(std::memory_order_acquire) == phase::value)
+      value.~stored<R>();
+  }
+
+  /// False when it had settled already; then nothing changes.
+  template <class... Args>
+  bool set(Args&&... args) noexcept {
+    if (!begin_settle())
+      return false;
+    put(std::forward<Args>(args)...);
+    return true;
+  }
+
+  /// Settles with what `f` returns or throws; `begin_settle` is done.
+  template <class... Args>
+  void put(Args&&... args) noexcept {
+    try {
+      ::new (static_cast<void*>(std::addressof(value)))
+        stored<R>(std::forward<Args>(args)...);
+    } catch (...) {
+      failure = std::current_exception();
+      finish(phase::error);
+      return;
+    }
+    finish(phase::value);
+  }
+};
+
+/// A state on its own, for promises and continuations.
+template <class R>
+struct plain_state final : state<R>, pooled {
+  plain_state() : state<R>(&table) {
+  }
+  static constexpr state_ops table{[](state_base* s) noexcept {
+    delete static_cast<plain_state*>(s);
+  }};
+};
+
+} // namespace troupe::detail

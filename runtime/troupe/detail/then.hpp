@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// then: continuations of futures.
+#pragma once
+
+#include "troupe/future.hpp"
+
+namespace troupe::detail {
+
+// How `f` wants to be called with the result of a future<R>.
+template <class F, class R>
+struct then_call {
+  static constexpr bool takes_value = std::is_invocable_v<F&, R>;
+  using result = typename std::conditional_t<
+    takes_value, std::invoke_result<F&, R>,
+    std::invoke_result<F&, future<R>>>::type;
+};
+template <class F>
+struct then_call<F, void> {
+  static constexpr bool takes_value = std::is_invocable_v<F&>;
+  using result =
+    typename std::conditional_t<takes_value, std::invoke_result<F&>,
+                                std::invoke_result<F&, future<void>>>::type;
+};
+
+// Settles `to` with what `f` returns or throws; a future is followed.
+template <class R, class F>
+void settle_with(const state_ptr<state<R>>& to, F&& f) noexcept {
+  try {
+    using result = std::invoke_result_t<F>;
+    if constexpr (is_future<result>::value) {
+      forward_state(f(), to);
+    } else if constexpr (std::is_void_v<result>) {
+      f();
+      to->set();
+    } else {
+      to->set(f());
+    }
+  } catch (...) {
+    to->fail(std::current_exception());
+  }
+}
+
+template <class R, class F>
+struct then_node final : continuation, pooled {
+  using call = then_call<F, R>;
+  using result = typename unwrap<std::decay_t<typename call::result>>::type;
+
+  F f;
+  state_ptr<state<result>> to{new plain_state<result>};
+
+  explicit then_node(F fn) : continuation(&run_it), f(std::move(fn)) {
+  }
+
+  static void run_it(continuation* base, bool alive) noexcept {
+    std::unique_ptr<then_node> self{static_cast<then_node*>(base)};
+    if (!alive) {
+      self->to->fail(std::make_exception_ptr(
+        actor_stopped{"the actor that called then() has stopped"}));
+      return;
+    }
+    auto from = static_cast<state<R>*>(self->from.get());
+    future<R> done{state_ptr<state<R>>{from}};
+    from->retain();
+    from->observed.store(true, std::memory_order_relaxed);
+    if constexpr (!call::takes_value) {
+      settle_with(self->to, [&] { return self->f(std::move(done)); });
+    } else {
+      if (from->at.load() == phase::cancelled) {
+        if (self->to->begin_settle())
+          self->to->finish(phase::cancelled);
+      } else if (from->at.load() == phase::error) {
+        self->to->fail(from->failure);
+      } else if constexpr (std::is_void_v<R>) {
+        settle_with(self->to, self->f);
+      } else {
+        settle_with(self->to, [&] { return self->f(done.get()); });
+      }
+    }
+  }
+};
+
+// Passes the result of `from` on to `to`, without a thread or an actor.
+template <class R>
+struct forward_node final : waiter, pooled {
+  state_ptr<state<R>> from, to;
+
+  forward_node() : waiter(&pass) {
+  }
+
+  static void pass(waiter* w, state_base&) noexcept {
+    std::unique_ptr<forward_node> self{static_cast<forward_node*>(w)};
+    auto& s = *self->from;
+    s.observed.store(true, std::memory_order_relaxed);
+    switch (s.at.load(std::memory_order_acquire)) {
+      case phase::value:
+        if constexpr (std::is_copy_constructible_v<stored<R>>)
+          self->to->set(s.value);
+        else if (!std::exchange(s.taken, true))
+          self->to->set(std::move(s.value));
+        break;
+      case phase::cancelled:
+        if (self->to->begin_settle())
+          self->to->finish(phase::cancelled);
+        break;
+      default:
+        self->to->fail(s.failure);
+    }
+  }
+};
+
+template <class R>
+void forward_state(future<R> from, state_ptr<state<R>> to) {
+  auto node = std::make_unique<forward_node<R>>();
+  node->from = from.shared_state();
+  node->to = std::move(to);
+  auto* raw = node.release();
+  auto& s = *raw->from;
+  if (!s.add_waiter(*raw))
+    forward_node<R>::pass(raw, s);
+}
+
+} // namespace troupe::detail
+
+namespace troupe {
+
+template <class R>
+template <class F>
+auto future<R>::then(F f) const {
+  auto& s = checked();
+  auto* node = new detail::then_node<R, F>(std::move(f));
+  future<typename detail::then_node<R, F>::result> result{node->to};
+  detail::continue_with(s, node);
+  return result;
+}
+
+} // namespace troupe

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// placement: where an actor lives and how many messages may wait for it. These
+// come first among the arguments of `spawn`, in any order.
+#pragma once
+
+#include <cstddef>
+
+namespace troupe {
+
+/// On the system's worker threads (the default): for code that doesn't block.
+struct on_workers {};
+
+/// On a thread of its own: for code that blocks (files, libraries that wait).
+struct on_thread {};
+
+/// What happens when a bound is reached.
+enum class full_policy : unsigned char {
+  wait,        // the sender waits for room (its deadline holds)
+  reject,      // the sender gets `rejected`
+  drop_newest, // the new one is dropped: a dead letter
+  drop_oldest, // the oldest that waits is dropped: a dead letter
+  caller_runs, // pools only: the submitting thread runs the task itself
+};
+
+inline constexpr auto reject = full_policy::reject;
+inline constexpr auto drop_newest = full_policy::drop_newest;
+inline constexpr auto drop_oldest = full_policy::drop_oldest;
+inline constexpr auto caller_runs = full_policy::caller_runs;
+// `troupe::wait` (wait.hpp) stands for full_policy::wait.
+
+/// A bounded mailbox: `sys.spawn<T>(mailbox{.max = 100, .full = reject})`.
+/// System messages (stop, monitors, replies, timers) are never bounded.
+struct mailbox {
+  /// Messages that may wait; 0 throws bad_argument.
+  std::size_t max = 1024;
+  full_policy full = full_policy::wait;
+};
+
+} // namespace troupe

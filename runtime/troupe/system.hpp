@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// system: owns the worker threads and the actors.
+//
+// `troupe::run` makes one and hands it over; a program that brings its own main
+// makes it directly (then there are no worker processes and no nodes, which
+// are this same executable started by `run`).
+// Who may call: anybody, from any thread.
+// Stop:   1. spawns are refused. 2. what runs and waits is given time to finish
+//         (drain). 3. actors end, the youngest first, each after its mailbox.
+//         4. at the deadline the rest is killed and reported. The destructor
+//         does the same with `stop_deadline`; it never hangs: a method that
+//         doesn't return keeps its thread, which is left behind and named.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "troupe/actor.hpp"
+#include "troupe/options.hpp"
+#include "troupe/placement.hpp"
+
+namespace troupe {
+
+class system;
+
+/// An actor (or thread) that did not end in time.
+struct straggler {
+  std::uint64_t id = 0;
+  std::string actor;                    // its class
+  std::string method;                   // what it is in; empty when idle
+  std::chrono::nanoseconds running{};   // for how long
+  std::size_t mailbox = 0;              // messages that wait
+};
+
+struct stop_report {
+  bool clean = true; // everything ended by itself, before the deadline
+  std::vector<straggler> in_the_way;
+  std::uint64_t messages_dropped = 0; // by kills
+};
+
+std::string to_string(const stop_report& r);
+
+/// A message that could not be delivered.
+struct dead_letter {
+  std::uint64_t actor = 0;
+  std::string name;    // the actor's class
+  std::string message; // the method
+  std::string why;     // "stopped", "full"
+};
+
+/// Counters since the start.
+struct statistics {
+  std::uint64_t messages = 0, actors_spawned = 0, actors_alive = 0,
+                dead_letters = 0, resumes = 0, steals = 0, parks = 0,
+                wakes = 0, injected = 0, stalls = 0;
+  std::size_t workers = 0, threads = 0, blocking_threads = 0;
+};
+
+namespace detail {
+
+class runtime; // core/runtime.hpp
+
+/// What the runtime knows about a class of actors: one constant per class.
+struct class_info {
+  std::string_view name;
+  std::size_t size, align;
+  void (*destroy)(void*);
+  void (*on_stop)(void*, const stop_reason&); // null without the hook
+  void (*on_down)(void*, const down&);        // null without the hook
+  bool has_self;                              // derives from troupe::actor
+  bool is_reentrant;
+};
+
+template <class T>
+inline constexpr class_info info_of{
+  type_name<T>(), sizeof(T), alignof(T),
+  [](void* p) { static_cast<T*>(p)->~T(); },
+  [] {
+    void (*f)(void*, const stop_reason&) = nullptr;
+    if constexpr (requires(T& t, stop_reason r) { t.on_stop(r); })
+      f = [](void* p, const stop_reason& r) {
+        static_cast<T*>(p)->on_stop(r);
+      };
+    return f;
+  }(),
+  [] {
+    void (*f)(void*, const down&) = nullptr;
+    if constexpr (requires(T& t, down d) { t.on_down(d); })
+      f = [](void* p, const down& d) { static_cast<T*>(p)->on_down(d); };
+    return f;
+  }(),
+  std::is_base_of_v<actor, T>, std::is_base_of_v<reentrant, T>};
+
+struct spawn_options {
+  bool own_thread = false;
+  bool bounded = false;
+  mailbox box;
+};
+
+inline void apply(spawn_options&, on_workers) {
+}
+inline void apply(spawn_options& o, on_thread) {
+  o.own_thread = true;
+}
+inline void apply(spawn_options& o, mailbox m) {
+  o.bounded = true;
+  o.box = m;
+}
+
+template <class A>
+concept spawn_option = std::is_same_v<std::remove_cvref_t<A>, on_workers>
+                       || std::is_same_v<std::remove_cvref_t<A>, on_thread>
+                       || std::is_same_v<std::remove_cvref_t<A>, mailbox>;
+
+// make_cell gives raw memory for the object, with `constructing_cell` set;
+// commit_cell makes it an actor, abandon_cell takes it back.
+cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o);
+void* object_of(cell* c) noexcept;
+void commit_cell(cell* c, envelope* first);
+void abandon_cell(cell* c) noexcept;
+
+template <class T>
+struct start_function {
+  auto operator()(T& t) {
+    return t.on_start();
+  }
+};
+
+template <class T>
+struct start_body : function_body<T, start_function<T>> {
+  using function_body<T, start_function<T>>::function_body;
+  static constexpr std::string_view name() {
+    return "on_start";
+  }
+};
+
+template <class T, class... As>
+ref<T> spawn_with(runtime& rt, const spawn_options& o, As&&... as) {
+  auto* c = make_cell(rt, info_of<T>, o);
+  try {
+    if constexpr (std::is_constructible_v<T, As...>)
+      ::new (object_of(c)) T(std::forward<As>(as)...);
+    else
+      ::new (object_of(c)) T{std::forward<As>(as)...};
+  } catch (...) {
+    abandon_cell(c);
+    throw;
+  }
+  auto result = ref<T>::adopt(c);
+  envelope* first = nullptr;
+  if constexpr (requires(T& t) { t.on_start(); })
+    first = new tell_message<start_body<T>>(start_function<T>{});
+  commit_cell(c, first);
+  return result;
+}
+
+template <class T, class A, class... As>
+ref<T> spawn_parsed(runtime& rt, spawn_options o, A&& a, As&&... as);
+
+template <class T>
+ref<T> spawn_parsed(runtime& rt, spawn_options o) {
+  return spawn_with<T>(rt, o);
+}
+
+template <class T, class A, class... As>
+ref<T> spawn_parsed(runtime& rt, spawn_options o, A&& a, As&&... as) {
+  if constexpr (spawn_option<A>) {
+    apply(o, a);
+    return spawn_parsed<T>(rt, o, std::forward<As>(as)...);
+  } else {
+    return spawn_with<T>(rt, o, std::forward<A>(a), std::forward<As>(as)...);
+  }
+}
+
+} // namespace detail
+
+class system {
+public:
+  /// Errors: bad_argument for an option out of range.
+  explicit system(options opts = {});
+  system(const system&) = delete;
+  system& operator=(const system&) = delete;
+  ~system();
+
+  /// Makes an actor of class T. Its constructor runs here, in the caller, and
+  /// what it throws comes out of spawn; everything else runs in the actor.
+  /// Shape:  `spawn<T>(args...)` or `spawn<T>(on_thread{}, mailbox{...}, args...)`
+  /// Errors: what T's constructor throws; closed after stop; bad_argument for
+  ///         a mailbox of 0; rejected when there are no more threads.
+  template <class T, class... As>
+  ref<T> spawn(As&&... as) {
+    return detail::spawn_parsed<T>(*runtime_, {}, std::forward<As>(as)...);
+  }
+
+  /// Stops as described on top. Idempotent: later calls return the report of
+  /// the first. Called by an actor of this system it throws bad_argument.
+  stop_report stop(time_limit deadline);
+  stop_report stop();
+
+  bool is_stopping() const;
+
+  /// Messages that could not be delivered so far.
+  std::uint64_t dead_letters() const;
+
+  /// Calls `f` for each of them from now on, from the thread that finds it;
+  /// `f` must not throw or block. An empty function ends it.
+  void on_dead_letter(std::function<void(const dead_letter&)> f);
+
+  statistics stats() const;
+
+  /// A readable list: actors that run, wait or have mail, what they are in and
+  /// whom they wait for. For people in trouble; safe at any time.
+  std::string describe() const;
+
+  /// Worker threads (not counting stand-ins).
+  std::size_t workers() const;
+
+  const options& settings() const;
+
+  /// For the library.
+  detail::runtime& runtime() const {
+    return *runtime_;
+  }
+
+private:
+  std::unique_ptr<detail::runtime, void (*)(detail::runtime*)> runtime_;
+};
+
+template <class T, class... As>
+auto actor::spawn(As&&... as) {
+  return system().template spawn<T>(std::forward<As>(as)...);
+}
+
+} // namespace troupe

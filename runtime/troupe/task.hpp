@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+// task: the return type of a method that is a coroutine.
+//
+//   troupe::task<int> withdraw(int n) {
+//     int have = co_await account_.ask<&account::balance>();
+//     ...
+//     co_return co_await account_.within(50ms).ask<&account::take>(n);
+//   }
+//
+// While it waits its actor takes no other message (what a mutex gave the class,
+// the actor keeps), unless the class derives from troupe::reentrant. It is
+// started by its actor when the message's turn comes; tasks may await tasks.
+// A death: the actor ends: the coroutine is destroyed where it waits, its
+//          locals with it, and whoever asked gets actor_stopped.
+#pragma once
+
+#include <optional>
+
+#include "troupe/future.hpp"
+
+namespace troupe {
+
+/// Derive from it to let other messages in while a coroutine method waits.
+struct reentrant {};
+
+template <class R = void>
+class task;
+
+namespace detail {
+
+/// One coroutine method of an actor between its begin and its end.
+struct call_record {
+  cell* self = nullptr;
+  const message_ops* op = nullptr;
+  std::int64_t deadline = INT64_MAX;
+  std::coroutine_handle<> frame;     // of the method itself
+  std::coroutine_handle<> resume_at; // the innermost, while it waits
+  std::atomic<state_base*> waiting{nullptr};
+  envelope* message = nullptr;
+  reply_node* message_reply = nullptr; // while it waits
+  void (*done)(call_record*) noexcept = nullptr;
+  void (*abandon)(call_record*) noexcept = nullptr;
+  call_record* prev = nullptr;
+  call_record* next = nullptr;
+};
+
+// Links `s` to the record's actor. False when it has settled meanwhile; throws
+// deadlock when the wait would close a cycle.
+bool suspend_on(state_base& s, call_record& record,
+                std::coroutine_handle<> at);
+
+struct task_promise_base : pooled {
+  call_record* root = nullptr;
+  std::coroutine_handle<> parent;
+  std::exception_ptr failure;
+  call_record record; // used by the method itself, not by tasks it awaits
+
+  std::suspend_always initial_suspend() noexcept {
+    return {};
+  }
+
+  struct at_end {
+    bool await_ready() noexcept {
+      return false;
+    }
+    template <class P>
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<P> h) noexcept {
+      auto& p = h.promise();
+      if (p.parent)
+        return p.parent;
+      p.record.done(&p.record);
+      return std::noop_coroutine();
+    }
+    void await_resume() noexcept {
+    }
+  };
+
+  at_end final_suspend() noexcept {
+    return {};
+  }
+
+  void unhandled_exception() noexcept {
+    failure = std::current_exception();
+  }
+
+  static call_record& root_of(call_record* root) {
+    if (root == nullptr)
+      throw bad_argument{"co_await on a future works in methods of actors; "
+                         "elsewhere use get() or then()"};
+    return *root;
+  }
+};
+
+template <class R>
+struct future_awaiter {
+  state<R>* s;
+  call_record* root;
+
+  bool await_ready() const noexcept {
+    return s->is_settled();
+  }
+  bool await_suspend(std::coroutine_handle<> h) {
+    return suspend_on(*s, task_promise_base::root_of(root), h);
+  }
+  R await_resume();
+};
+
+template <class P>
+struct task_awaiter {
+  std::coroutine_handle<P> child;
+
+  bool await_ready() const noexcept {
+    return false;
+  }
+  template <class Q>
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<Q> h) noexcept {
+    child.promise().parent = h;
+    child.promise().root = h.promise().root;
+    return child;
+  }
+  decltype(auto) await_resume() {
+    return child.promise().take();
+  }
+};
+
+template <class R>
+struct task_promise : task_promise_base {
+  std::optional<R> value;
+
+  task<R> get_return_object();
+
+  template <class U>
+  void return_value(U&& u) {
+    value.emplace(std::forward<U>(u));
+  }
+
+  R take() {
+    if (failure)
+      std::rethrow_exception(failure);
+    return std::move(*value);
+  }
+
+  template <class A>
+  decltype(auto) await_transform(A&& a);
+};
+
+template <>
+struct task_promise<void> : task_promise_base {
+  task<void> get_return_object();
+
+  void return_void() {
+  }
+
+  void take() {
+    if (failure)
+      std::rethrow_exception(failure);
+  }
+
+  template <class A>
+  decltype(auto) await_transform(A&& a);
+};
+
+template <class R>
+struct is_task : std::false_type {};
+template <class R>
+struct is_task<task<R>> : std::true_type {};
+
+} // namespace detail
+
+template <class R>
+class [[nodiscard]] task {
+public:
+  using value_type = R;
+  using promise_type = detail::task_promise<R>;
+  using handle = std::coroutine_handle<promise_type>;
+
+  explicit task(handle h) : handle_(h) {
+  }
+  task(task&& other) noexcept : handle_(std::exchange(other.handle_, {})) {
+  }
+  task& operator=(task&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~task() {
+    if (handle_)
+      handle_.destroy();
+  }
+
+  /// For the library: the coroutine, no longer owned by this.
+  handle release() {
+    return std::exchange(handle_, {});
+  }
+
+  handle get() const {
+    return handle_;
+  }
+
+private:
+  handle handle_;
+};
+
+namespace detail {
+
+template <class R>
+task<R> task_promise<R>::get_return_object() {
+  return task<R>{std::coroutine_handle<task_promise>::from_promise(*this)};
+}
+
+inline task<void> task_promise<void>::get_return_object() {
+  return task<void>{std::coroutine_handle<task_promise>::from_promise(*this)};
+}
+
+// Awaiters own nothing: what they point to is an operand of the co_await
+// expression or a local of the coroutine and lives as long as they do.
+template <class A>
+auto awaiter_for(A&& a, call_record* root) {
+  using plain = std::remove_cvref_t<A>;
+  if constexpr (is_future<plain>::value) {
+    auto* s = a.shared_state().get();
+    if (s == nullptr)
+      throw bad_argument{"co_await on a future that belongs to nothing"};
+    return future_awaiter<typename plain::value_type>{s, root};
+  } else {
+    static_assert(is_task<plain>::value,
+                  "co_await takes a troupe::future or a troupe::task");
+    return task_awaiter<typename plain::promise_type>{a.get()};
+  }
+}
+
+template <class R>
+template <class A>
+decltype(auto) task_promise<R>::await_transform(A&& a) {
+  return awaiter_for(a, root);
+}
+
+template <class A>
+decltype(auto) task_promise<void>::await_transform(A&& a) {
+  return awaiter_for(a, root);
+}
+
+template <class R>
+R future_awaiter<R>::await_resume() {
+  // The state lives on in the future that is awaited; take a handle of ours.
+  s->retain();
+  return future<R>{state_ptr<state<R>>{s}}.get();
+}
+
+} // namespace detail
+
+} // namespace troupe

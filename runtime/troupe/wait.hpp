@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+// wait: waiting for several futures at once. The words are those of Python's
+// concurrent.futures.
+#pragma once
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <vector>
+
+#include "troupe/future.hpp"
+#include "troupe/placement.hpp"
+
+namespace troupe {
+
+enum class wait_until : unsigned char {
+  first_completed, // one has settled, however
+  first_exception, // one has failed or was cancelled, or all have settled
+  all_completed,
+};
+
+inline constexpr auto first_completed = wait_until::first_completed;
+inline constexpr auto first_exception = wait_until::first_exception;
+inline constexpr auto all_completed = wait_until::all_completed;
+
+namespace detail {
+
+// Collects the indices of states as they settle. The caller waits on it; it
+// outlives the caller for as long as a state may still notify it.
+class wait_group;
+wait_group* make_wait_group(std::size_t n);
+void release_wait_group(wait_group* g) noexcept;
+void watch(wait_group* g, std::size_t index, state_base& s);
+// The next index, or nothing when `until` has passed.
+std::optional<std::size_t> next_settled(wait_group* g, std::int64_t until);
+[[noreturn]] void throw_unfinished(std::size_t left, std::size_t of);
+
+struct group_deleter {
+  void operator()(wait_group* g) const noexcept {
+    release_wait_group(g);
+  }
+};
+using group_ptr = std::unique_ptr<wait_group, group_deleter>;
+
+// `fs` without its duplicates.
+template <class Range>
+auto distinct(Range&& fs) {
+  using future_type = std::remove_cvref_t<decltype(*std::begin(fs))>;
+  std::vector<future_type> result;
+  std::vector<const void*> seen;
+  for (auto& f : fs) {
+    auto* key = static_cast<const void*>(f.shared_state().get());
+    if (key == nullptr)
+      throw bad_argument{"a future that belongs to nothing can't be awaited"};
+    seen.push_back(key);
+    result.push_back(f);
+  }
+  drop_duplicates(seen, result);
+  return result;
+}
+
+std::vector<bool> first_of_each(const std::vector<const void*>& keys);
+
+template <class F>
+void drop_duplicates(const std::vector<const void*>& keys,
+                     std::vector<F>& fs) {
+  auto keep = first_of_each(keys);
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < fs.size(); ++i)
+    if (keep[i]) {
+      if (n != i)
+        fs[n] = std::move(fs[i]);
+      ++n;
+    }
+  fs.resize(n);
+}
+
+} // namespace detail
+
+/// The futures of a range in the order in which they settle, each once.
+template <class Future>
+class as_completed_range {
+public:
+  as_completed_range(std::vector<Future> fs, time_limit limit)
+    : futures_(std::move(fs)), until_(detail::due_after(limit)),
+      group_(detail::make_wait_group(futures_.size())) {
+    for (std::size_t i = 0; i < futures_.size(); ++i)
+      detail::watch(group_.get(), i, *futures_[i].shared_state());
+  }
+
+  class iterator {
+  public:
+    using value_type = Future;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+
+    iterator() = default;
+    explicit iterator(as_completed_range* r) : range_(r) {
+      ++*this;
+    }
+    Future& operator*() const {
+      return range_->futures_[index_];
+    }
+    Future* operator->() const {
+      return &**this;
+    }
+    iterator& operator++() {
+      if (range_->yielded_ == range_->futures_.size()) {
+        range_ = nullptr;
+      } else {
+        index_ = range_->next();
+      }
+      return *this;
+    }
+    void operator++(int) {
+      ++*this;
+    }
+    friend bool operator==(const iterator& i, std::default_sentinel_t) {
+      return i.range_ == nullptr;
+    }
+
+  private:
+    as_completed_range* range_ = nullptr;
+    std::size_t index_ = 0;
+  };
+
+  iterator begin() {
+    return iterator{this};
+  }
+  std::default_sentinel_t end() const {
+    return {};
+  }
+
+private:
+  std::size_t next() {
+    auto i = detail::next_settled(group_.get(), until_);
+    if (!i)
+      detail::throw_unfinished(futures_.size() - yielded_, futures_.size());
+    ++yielded_;
+    return *i;
+  }
+
+  std::vector<Future> futures_;
+  std::int64_t until_;
+  detail::group_ptr group_;
+  std::size_t yielded_ = 0;
+};
+
+/// `for (auto& done : as_completed(fs, 10s)) use(done.get());`
+/// Shape:  any range of future<R>; a duplicate comes once.
+/// Errors: timeout "2 (of 4) futures unfinished", after what is done was given.
+template <class Range>
+auto as_completed(Range&& fs, time_limit limit = no_deadline) {
+  auto list = detail::distinct(fs);
+  using future_type = typename decltype(list)::value_type;
+  return as_completed_range<future_type>{std::move(list), limit};
+}
+
+/// What `wait` found, both in the order of the range.
+template <class Future>
+struct wait_result {
+  std::vector<Future> done, not_done;
+};
+
+struct wait_function {
+  /// Waits for some or all of `fs`; a passed limit is no error.
+  template <class Range>
+  auto operator()(Range&& fs, wait_until until = wait_until::all_completed,
+                  time_limit limit = no_deadline) const {
+    auto list = detail::distinct(fs);
+    using future_type = typename decltype(list)::value_type;
+    detail::group_ptr group{detail::make_wait_group(list.size())};
+    for (std::size_t i = 0; i < list.size(); ++i)
+      detail::watch(group.get(), i, *list[i].shared_state());
+    auto due = detail::due_after(limit);
+    for (std::size_t n = 0; n < list.size(); ++n) {
+      auto i = detail::next_settled(group.get(), due);
+      if (!i || until == wait_until::first_completed)
+        break;
+      auto at = list[*i].shared_state()->at.load(std::memory_order_acquire);
+      if (until == wait_until::first_exception && at != detail::phase::value)
+        break;
+    }
+    wait_result<future_type> result;
+    for (auto& f : list)
+      (f.ready() ? result.done : result.not_done).push_back(std::move(f));
+    return result;
+  }
+
+  constexpr operator full_policy() const {
+    return full_policy::wait;
+  }
+};
+
+/// `wait(fs, first_completed, 1s)`; as a value it is full_policy::wait.
+inline constexpr wait_function wait{};
+
+namespace detail {
+
+// Settles `to` when all of its parts have.
+template <class R>
+struct all_of final : pooled {
+  using value = std::conditional_t<std::is_void_v<R>, void, std::vector<R>>;
+  std::vector<future<R>> parts;
+  std::atomic<std::size_t> left;
+  state_ptr<state<value>> to{new plain_state<value>};
+
+  struct part final : waiter, pooled {
+    std::shared_ptr<all_of> all;
+    explicit part(std::shared_ptr<all_of> a)
+      : waiter(&settled), all(std::move(a)) {
+    }
+    static void settled(waiter* w, state_base& s) noexcept {
+      std::unique_ptr<part> self{static_cast<part*>(w)};
+      self->all->one_settled(s);
+    }
+  };
+
+  void one_settled(state_base& s) noexcept {
+    auto at = s.at.load(std::memory_order_acquire);
+    if (at != phase::value) {
+      s.observed.store(true, std::memory_order_relaxed);
+      to->fail(at == phase::error
+                 ? s.failure
+                 : std::make_exception_ptr(cancelled{"cancelled"}));
+    }
+    if (left.fetch_sub(1, std::memory_order_acq_rel) != 1)
+      return;
+    if constexpr (std::is_void_v<R>) {
+      to->set();
+    } else if (!to->is_settled()) {
+      try {
+        std::vector<R> values;
+        for (auto& f : parts)
+          values.push_back(f.get());
+        to->set(std::move(values));
+      } catch (...) {
+        to->fail(std::current_exception());
+      }
+    }
+  }
+};
+
+struct any_of final : pooled {
+  state_ptr<state<std::size_t>> to{new plain_state<std::size_t>};
+
+  struct part final : waiter, pooled {
+    std::shared_ptr<any_of> any;
+    std::size_t index;
+    part(std::shared_ptr<any_of> a, std::size_t i)
+      : waiter(&settled), any(std::move(a)), index(i) {
+    }
+    static void settled(waiter* w, state_base&) noexcept {
+      std::unique_ptr<part> self{static_cast<part*>(w)};
+      self->any->to->set(self->index);
+    }
+  };
+};
+
+template <class Part>
+void attach(std::unique_ptr<Part> p, state_base& s) {
+  auto* raw = p.release();
+  if (!s.add_waiter(*raw))
+    raw->notify(raw, s);
+}
+
+} // namespace detail
+
+/// All values, in the order of the range, or the first error.
+/// Shape: range of future<R> -> future<std::vector<R>> (future<void> for void).
+template <class Range>
+auto when_all(Range&& fs) {
+  using future_type = std::remove_cvref_t<decltype(*std::begin(fs))>;
+  using R = typename future_type::value_type;
+  auto all = std::make_shared<detail::all_of<R>>();
+  for (auto& f : fs)
+    all->parts.push_back(f);
+  for (auto& f : all->parts)
+    all->to->due = std::min(all->to->due, f.shared_state()->due);
+  future<typename detail::all_of<R>::value> result{all->to};
+  all->left = all->parts.size() + 1;
+  for (auto& f : all->parts)
+    detail::attach(std::make_unique<typename detail::all_of<R>::part>(all),
+                   *f.shared_state());
+  struct done : detail::state_base {
+    done() : state_base(nullptr) {
+      at = detail::phase::value;
+    }
+  } last;
+  all->one_settled(last);
+  return result;
+}
+
+/// The index of the first that settles, however it does.
+/// Shape:  range of future<R> -> future<std::size_t>.
+/// Errors: bad_argument for an empty range.
+template <class Range>
+future<std::size_t> when_any(Range&& fs) {
+  auto any = std::make_shared<detail::any_of>();
+  any->to->due = 0;
+  for (auto& f : fs)
+    any->to->due = std::max(any->to->due, f.shared_state()->due);
+  future<std::size_t> result{any->to};
+  std::size_t n = 0;
+  for (auto& f : fs) {
+    detail::attach(std::make_unique<detail::any_of::part>(any, n),
+                   *f.shared_state());
+    ++n;
+  }
+  if (n == 0)
+    throw bad_argument{"when_any of no futures would wait for ever"};
+  return result;
+}
+
+} // namespace troupe
