@@ -39,7 +39,10 @@ figures run_process(const workload& what, const std::string& name,
   if (!end.failure.empty())
     throw std::runtime_error(end.failure);
   figures found;
-  auto line = boost::json::parse(end.output);
+  // Whatever else a side prints: its figures are the last line.
+  auto at = end.output.find_last_of('\n', end.output.size() - 2);
+  auto line = boost::json::parse(
+    std::string_view{end.output}.substr(at == std::string::npos ? 0 : at + 1));
   for (auto& [row, value] : line.as_object())
     found[row] = value.to_number<double>();
   return found;

@@ -14,22 +14,29 @@ namespace {
 
 class link {
 public:
-  link(std::atomic<int>& left, gate& done) : left_(left), done_(done) {}
-
-  void connect(troupe::ref<link> next) {
-    next_ = std::move(next);
-    if (left_.fetch_sub(1) == 1)
-      done_.open();
-  }
+  link(troupe::ref<link> next, std::atomic<int>& left, gate& done)
+    : next_(std::move(next)),
+      left_(left),
+      done_(done) {}
 
   void hop(int hops) {
     if (hops > 0)
       next_.tell<&link::hop>(hops - 1);
-    else if (left_.fetch_sub(1) == 1)
-      done_.open();
+    else
+      count();
+  }
+
+  void connect(troupe::ref<link> next) {
+    next_ = std::move(next);
+    count();
   }
 
 private:
+  void count() {
+    if (left_.fetch_sub(1) == 1)
+      done_.open();
+  }
+
   troupe::ref<link> next_;
   std::atomic<int>& left_;
   gate& done_;
@@ -69,25 +76,34 @@ private:
   int left_ = 0;
 };
 
+// Each knows the next from birth; one message closes the ring, another opens
+// it in the end.
 double ring_ns(troupe::system& sys, int size) {
   gate done;
-  std::atomic<int> left{size};
+  std::atomic<int> left{1};
   std::vector<troupe::ref<link>> ring(static_cast<std::size_t>(size));
+  troupe::ref<link> next;
   for (auto& a : ring)
-    a = sys.spawn<link>(std::ref(left), std::ref(done));
-  for (std::size_t i = 0; i < ring.size(); ++i)
-    ring[i].tell<&link::connect>(ring[(i + 1) % ring.size()]);
+    next = a = sys.spawn<link>(next, std::ref(left), std::ref(done));
+  ring.front().tell<&link::connect>(next);
   done.pass();
-  left = ring_tokens;
-  auto hops = ring_messages / ring_tokens;
-  stopwatch watch;
-  for (int i = 0; i < ring_tokens; ++i)
-    ring[ring.size() / ring_tokens * static_cast<std::size_t>(i)]
-      .tell<&link::hop>(hops);
+  auto lap = [&](int messages) {
+    left = ring_tokens;
+    stopwatch watch;
+    for (std::size_t i = 0; i < ring_tokens; ++i)
+      ring[ring.size() / ring_tokens * i].tell<&link::hop>(messages
+                                                           / ring_tokens);
+    done.pass();
+    return watch.ns_per(messages);
+  };
+  lap(size); // each has run once
+  auto ns = lap(ring_messages);
+  left = 1;
+  ring.front().tell<&link::connect>(troupe::ref<link>{});
   done.pass();
-  auto ns = watch.ns_per(ring_messages);
-  for (auto& a : ring)
-    a.stop();
+  next = {};
+  while (!ring.empty()) // the last goes first: nobody else refers to it
+    ring.pop_back();
   return ns;
 }
 
