@@ -13,29 +13,14 @@
 // `fn<static_cast<int (*)(int)>(&f)>`.
 #pragma once
 
+#include "troupe/detail/name.hpp"
+
 #include <functional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 namespace troupe {
-
-namespace detail {
-
-/// What the compiler calls the value `Value`: "square", "counter::add".
-/// For people (logs, errors); the identity on the wire is the type of `fn`.
-template <auto Value>
-constexpr std::string_view value_name() noexcept {
-  std::string_view text = __PRETTY_FUNCTION__;
-  constexpr std::string_view mark = "Value = ";
-  text.remove_prefix(text.find(mark) + mark.size());
-  text = text.substr(0, text.find_first_of(";]"));
-  if (text.starts_with('&'))
-    text.remove_prefix(1);
-  return text;
-}
-
-} // namespace detail
 
 /// The type of `fn<F>`. Has no state, is callable like `F` (a member function
 /// takes the object first), and knows the name of `F`.

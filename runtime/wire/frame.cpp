@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+#include "wire/frame.hpp"
+
+#include "troupe/error.hpp"
+#include "wire/build_identity.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+namespace troupe::wire {
+
+namespace {
+
+constexpr std::uint32_t magic = 0x70757254; // "Trup"
+constexpr std::size_t check_at = 60;
+
+/// Finds scribbled headers, not forged ones. Two chains, so that the
+/// multiplications don't wait for each other.
+std::uint32_t checksum(const std::byte* at) noexcept {
+  constexpr std::uint64_t factor = 0xff51afd7ed558ccd;
+  std::uint64_t words[8] = {};
+  std::memcpy(words, at, check_at);
+  std::uint64_t a = 0x9e3779b97f4a7c15;
+  std::uint64_t b = 0xc2b2ae3d27d4eb4f;
+  for (int i = 0; i != 8; i += 2) {
+    a = (a ^ words[i]) * factor;
+    a ^= a >> 32;
+    b = (b ^ words[i + 1]) * factor;
+    b ^= b >> 32;
+  }
+  const auto both = (a ^ (b * 3)) * factor;
+  return static_cast<std::uint32_t>(both >> 32);
+}
+
+template <class T>
+void put(std::byte*& to, T value) noexcept {
+  std::memcpy(to, &value, sizeof(value));
+  to += sizeof(value);
+}
+
+template <class T>
+T get(const std::byte*& from) noexcept {
+  T value;
+  std::memcpy(&value, from, sizeof(value));
+  from += sizeof(value);
+  return value;
+}
+
+/// What a kind of frame must and must not have.
+enum rule : std::uint8_t {
+  nothing = 0,
+  with_call = 1,
+  with_name = 2,
+  with_target = 4,
+  bare = 8,
+};
+
+struct kind_rule {
+  std::string_view name;
+  unsigned rules;
+};
+
+constexpr kind_rule kinds[] = {
+  {"no", nothing},
+  {"hello", nothing},
+  {"call", with_call | with_name},
+  {"tell", with_name},
+  {"result", with_call},
+  {"error", with_call},
+  {"cancel", with_call | bare},
+  {"ping", bare},
+  {"pong", bare},
+  {"spawn", with_call | with_name},
+  {"release", with_target | bare},
+  {"monitor", with_target | bare},
+  {"down", with_target},
+  {"stop", nothing},
+  {"credit", bare},
+  {"log", nothing},
+  {"notice", nothing},
+};
+
+static_assert(std::size(kinds)
+              == static_cast<std::size_t>(frame_kind_last) + 1);
+
+[[noreturn]] void refuse(const frame_header& head, const limits& bounds) {
+  const auto [name, rules] = kinds[static_cast<std::size_t>(head.kind)];
+  if (head.payload_bytes > bounds.frame_bytes_max - frame_header::size_bytes)
+    throw decode_error{
+      fmt::format("a {} frame claims {} bytes, the limit is {}", name,
+                  head.payload_bytes, bounds.frame_bytes_max)};
+  if ((rules & bare) != 0 && head.payload_bytes != 0)
+    throw decode_error{fmt::format("a {} frame with {} bytes of payload", name,
+                                   head.payload_bytes)};
+  if (head.attachments > frame_header::attachments_max)
+    throw decode_error{fmt::format("{} attachments, the limit is {}",
+                                   head.attachments,
+                                   frame_header::attachments_max)};
+  if (head.deadline_us > frame_header::deadline_us_max
+      && head.deadline_us != frame_header::no_deadline)
+    throw decode_error{
+      fmt::format("a deadline in {} microseconds", head.deadline_us)};
+  throw decode_error{
+    fmt::format("a {} frame without its {}", name,
+                (rules & with_call) != 0 && head.call == 0   ? "call"
+                : (rules & with_name) != 0 && head.name == 0 ? "name"
+                                                             : "target")};
+}
+
+void check_fields(const frame_header& head, const limits& bounds) {
+  const auto rules = kinds[static_cast<std::size_t>(head.kind)].rules;
+  const unsigned has = (head.call != 0 ? with_call : nothing)
+                       | (head.name != 0 ? with_name : nothing)
+                       | (head.target != 0 ? with_target : nothing)
+                       | (head.payload_bytes == 0 ? bare : nothing);
+  const bool late = head.deadline_us > frame_header::deadline_us_max
+                    && head.deadline_us != frame_header::no_deadline;
+  if ((rules & ~has) != 0 || late
+      || head.payload_bytes > bounds.frame_bytes_max - frame_header::size_bytes
+      || head.attachments > frame_header::attachments_max) [[unlikely]]
+    refuse(head, bounds);
+}
+
+} // namespace
+
+std::string_view to_string(frame_kind kind) noexcept {
+  const auto at = static_cast<std::size_t>(kind);
+  return at < std::size(kinds) ? kinds[at].name : "unknown";
+}
+
+std::uint64_t
+remaining_us(std::optional<std::chrono::steady_clock::time_point> at,
+             std::chrono::steady_clock::time_point now) noexcept {
+  if (!at)
+    return frame_header::no_deadline;
+  if (*at <= now)
+    return 0;
+  const auto left = static_cast<std::uint64_t>(
+    std::chrono::duration_cast<std::chrono::microseconds>(*at - now).count());
+  // A rest below a microsecond is still a rest.
+  return std::clamp(left, std::uint64_t{1}, frame_header::deadline_us_max);
+}
+
+std::optional<std::chrono::steady_clock::time_point>
+deadline_at(const frame_header& head,
+            std::chrono::steady_clock::time_point now) noexcept {
+  if (head.deadline_us == frame_header::no_deadline)
+    return std::nullopt;
+  const auto left = std::min(head.deadline_us, frame_header::deadline_us_max);
+  return now + std::chrono::microseconds{left};
+}
+
+// -- header -------------------------------------------------------------------
+
+void store_header(std::byte* to, const frame_header& head) noexcept {
+  auto* const begin = to;
+  put(to, magic);
+  put(to, static_cast<std::uint8_t>(protocol_version));
+  put(to, static_cast<std::uint8_t>(head.kind));
+  put(to, head.flags);
+  put(to, head.payload_bytes);
+  put(to, head.call);
+  put(to, head.target);
+  put(to, head.name);
+  put(to, head.deadline_us);
+  put(to, head.trace);
+  put(to, head.attachments);
+  put(to, checksum(begin));
+}
+
+frame_header
+load_header(std::span<const std::byte, frame_header::size_bytes> bytes,
+            const limits& bounds) {
+  const auto* from = bytes.data();
+  if (const auto seen = get<std::uint32_t>(from); seen != magic)
+    throw decode_error{fmt::format("no frame begins with {:08x}", seen)};
+  if (const auto seen = get<std::uint8_t>(from); seen != protocol_version)
+    throw decode_error{fmt::format("a frame of version {}, this is version {}",
+                                   seen, protocol_version)};
+  const auto kind = get<std::uint8_t>(from);
+  frame_header head;
+  head.flags = get<std::uint16_t>(from);
+  head.payload_bytes = get<std::uint64_t>(from);
+  head.call = get<std::uint64_t>(from);
+  head.target = get<std::uint64_t>(from);
+  head.name = get<std::uint64_t>(from);
+  head.deadline_us = get<std::uint64_t>(from);
+  head.trace = get<std::uint64_t>(from);
+  head.attachments = get<std::uint32_t>(from);
+  if (get<std::uint32_t>(from) != checksum(bytes.data()))
+    throw decode_error{"a frame header whose checksum is wrong"};
+  if (kind == 0 || kind > static_cast<std::uint8_t>(frame_kind_last))
+    throw decode_error{fmt::format("a frame of the unknown kind {}", kind)};
+  head.kind = static_cast<frame_kind>(kind);
+  check_fields(head, bounds);
+  return head;
+}
+
+// -- writing ------------------------------------------------------------------
+
+namespace {
+
+limits for_payload(limits bounds) noexcept {
+  bounds.frame_bytes_max -= std::min(bounds.frame_bytes_max,
+                                     frame_header::size_bytes);
+  return bounds;
+}
+
+} // namespace
+
+frame_writer::frame_writer(buffer& out, const frame_header& head,
+                           const limits& bounds, carrier* road)
+  : out_(out),
+    start_(out.size()),
+    head_(head),
+    payload_((out.extend(frame_header::size_bytes), out), for_payload(bounds),
+             road) {}
+
+frame_writer::~frame_writer() {
+  if (!finished_)
+    out_.truncate(start_);
+}
+
+void frame_writer::finish() noexcept {
+  head_.payload_bytes = payload_.written();
+  store_header(out_.data() + start_, head_);
+  finished_ = true;
+}
+
+void append_frame(buffer& out, const frame_header& head) {
+  store_header(out.extend(frame_header::size_bytes), head);
+}
+
+// -- reading ------------------------------------------------------------------
+
+std::optional<frame_view> next_frame(std::span<const std::byte> bytes,
+                                     const limits& bounds) {
+  if (bytes.size() < frame_header::size_bytes)
+    return std::nullopt;
+  const auto head = load_header(bytes.first<frame_header::size_bytes>(),
+                                bounds);
+  const auto rest = bytes.subspan(frame_header::size_bytes);
+  if (rest.size() < head.payload_bytes)
+    return std::nullopt;
+  return frame_view{head,
+                    rest.first(static_cast<std::size_t>(head.payload_bytes))};
+}
+
+std::size_t frame_decoder::push_header(std::span<const std::byte> bytes) {
+  const auto count = std::min(bytes.size(),
+                              frame_header::size_bytes - header_bytes_);
+  std::memcpy(header_ + header_bytes_, bytes.data(), count);
+  header_bytes_ += count;
+  if (header_bytes_ < frame_header::size_bytes)
+    return count;
+  try {
+    head_ = load_header(std::span{header_}, bounds_);
+  } catch (const decode_error& e) {
+    fault_ = e.what();
+    throw;
+  }
+  header_bytes_ = 0;
+  has_header_ = true;
+  return count;
+}
+
+std::size_t frame_decoder::push(std::span<const std::byte> bytes) {
+  if (!fault_.empty())
+    throw decode_error{fault_};
+  if (is_ready() || bytes.empty())
+    return 0;
+  std::size_t taken = 0;
+  if (!has_header_) {
+    taken = push_header(bytes);
+    bytes = bytes.subspan(taken);
+    if (!has_header_ || bytes.empty())
+      return taken;
+  }
+  const auto wanted = static_cast<std::size_t>(head_.payload_bytes)
+                      - payload_.size();
+  const auto count = std::min(bytes.size(), wanted);
+  // Room for all at once where it is little or where most of it is here;
+  // else the buffer doubles as bytes come in.
+  constexpr std::size_t trusted_bytes = std::size_t{1} << 20;
+  if (head_.payload_bytes <= trusted_bytes || count == wanted)
+    payload_.reserve(static_cast<std::size_t>(head_.payload_bytes));
+  payload_.append(bytes.first(count));
+  return taken + count;
+}
+
+frame frame_decoder::take() {
+  has_header_ = false;
+  frame whole{head_, std::move(payload_)};
+  payload_ = buffer{};
+  return whole;
+}
+
+std::size_t frame_decoder::missing_bytes() const noexcept {
+  if (!has_header_)
+    return frame_header::size_bytes - header_bytes_;
+  return static_cast<std::size_t>(head_.payload_bytes) - payload_.size();
+}
+
+} // namespace troupe::wire
