@@ -35,6 +35,7 @@
 
 namespace troupe::detail {
 
+class pool_core;
 class runtime;
 struct cell_extras;
 
@@ -46,6 +47,9 @@ struct home_block {
   caf::node_id node; // one counted copy for all actors
   std::atomic<bool> observed{false};
   std::deque<std::unique_ptr<const class_entry>> entries;
+  std::mutex pools_mutex;
+  std::vector<pool_core*> pools; // told when the system stops
+  bool pools_closed = false;
   std::atomic<std::uint64_t> dead_letters{0};
   std::mutex mutex;
   runtime* rt = nullptr; // under mutex; null once the system is gone

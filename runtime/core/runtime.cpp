@@ -14,6 +14,7 @@
 #include "core/caf_inlet.hpp"
 #include "core/extras.hpp"
 #include "core/own_thread.hpp"
+#include "core/pool_core.hpp"
 #include "core/wait_graph.hpp"
 #include "sched/clock.hpp"
 #include "sched/cpus.hpp"
@@ -256,6 +257,13 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   auto patience = sched::now_ns() + 500'000'000;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());
   stuck_ = !threads_.stop(patience) || stuck_;
+  {
+    std::lock_guard pools_guard{home_->pools_mutex};
+    home_->pools_closed = true;
+    for (auto* p : home_->pools)
+      p->orphan();
+    home_->pools.clear();
+  }
   {
     std::lock_guard home_guard{home_->mutex};
     home_->rt = nullptr;

@@ -14,5 +14,6 @@
 #include "troupe/run.hpp"
 #include "troupe/system.hpp"
 #include "troupe/task.hpp"
+#include "troupe/thread_pool.hpp"
 #include "troupe/version.hpp"
 #include "troupe/wait.hpp"

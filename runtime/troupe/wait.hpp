@@ -42,6 +42,22 @@ struct group_deleter {
 };
 using group_ptr = std::unique_ptr<wait_group, group_deleter>;
 
+std::vector<bool> first_of_each(const std::vector<const void*>& keys);
+
+template <class F>
+void drop_duplicates(const std::vector<const void*>& keys,
+                     std::vector<F>& fs) {
+  auto keep = first_of_each(keys);
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < fs.size(); ++i)
+    if (keep[i]) {
+      if (n != i)
+        fs[n] = std::move(fs[i]);
+      ++n;
+    }
+  fs.resize(n);
+}
+
 // `fs` without its duplicates.
 template <class Range>
 auto distinct(Range&& fs) {
@@ -57,22 +73,6 @@ auto distinct(Range&& fs) {
   }
   drop_duplicates(seen, result);
   return result;
-}
-
-std::vector<bool> first_of_each(const std::vector<const void*>& keys);
-
-template <class F>
-void drop_duplicates(const std::vector<const void*>& keys,
-                     std::vector<F>& fs) {
-  auto keep = first_of_each(keys);
-  std::size_t n = 0;
-  for (std::size_t i = 0; i < fs.size(); ++i)
-    if (keep[i]) {
-      if (n != i)
-        fs[n] = std::move(fs[i]);
-      ++n;
-    }
-  fs.resize(n);
 }
 
 } // namespace detail

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT
+// thread_pool: plain functions on the system's worker threads.
+//
+//   troupe::thread_pool pool{sys, {.workers = 4}};
+//   auto f = pool.submit([](int x) { return x * x; }, 7);      // future<int>
+//   for (int y : pool.map(troupe::fn<&square>, numbers)) use(y);
+//
+//   submit ─▶ [ inbox ] ─▶ [ ready ] ─batch─▶ runner: deque ─▶ run
+//                                             runner: deque ◀── steal
+//
+// A pool is up to `workers` runners that share the workers with the actors; a
+// task is no message and no allocation but its own. With more workers than the
+// system has, the system starts the missing threads.
+// Who may call: anybody, from any thread, tasks included.
+// Waiting: a task that waits for another task of its pool runs it itself if
+//          nobody has begun it: a pool of one can't lock up by that.
+// A death:  leaving the scope drains: what was accepted runs to its end. A task
+//          that never ends is waited for; `shutdown` sets a limit.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+
+#include "troupe/executor.hpp"
+#include "troupe/system.hpp"
+
+namespace troupe {
+
+struct thread_pool_options {
+  /// Tasks at the same time. Default: the system's workers. Range: 1..1024;
+  /// 0 and below throw bad_argument.
+  std::ptrdiff_t workers = auto_size;
+  /// Tasks that may be queued; at least 1. Raising it costs memory.
+  std::ptrdiff_t queue_tasks_max = 4'000'000;
+  /// What submit does past that: wait, reject or caller_runs.
+  full_policy full = full_policy::wait;
+  /// Runs once in each thread before its first task of this pool. If it throws
+  /// the pool is broken: what is queued and submitted fails with `closed`,
+  /// whose text names the cause.
+  std::function<void()> initializer;
+};
+
+namespace detail {
+
+class pool_core; // core/pool_core.hpp
+
+/// A task, whatever it does; owned by the pool until it has run.
+struct pool_task {
+  pool_task* next = nullptr;
+  enum class end : unsigned char { done, failed, cancelled, elsewhere };
+  /// Runs it, unless it was cancelled or a waiting task has run it.
+  end (*run)(pool_task*) noexcept;
+  /// Gives it up: fails with `why` (null: cancelled).
+  end (*drop)(pool_task*, std::exception_ptr why) noexcept;
+};
+
+pool_core* make_pool(runtime& rt, const thread_pool_options& opts);
+void close_pool(pool_core* p) noexcept; // drains, then frees
+void submit_to(pool_core* p, pool_task* t);
+bool is_inside(const pool_core* p) noexcept;
+void count_inline(pool_core* p, pool_task::end how) noexcept;
+drain_report shut_down(pool_core* p, shutdown_mode mode, std::int64_t limit_ns);
+std::size_t workers_of(const pool_core* p) noexcept;
+
+template <class F, class... As>
+constexpr bool takes_token = std::is_invocable_v<F&, std::stop_token, As&&...>
+                             && !std::is_invocable_v<F&, As&&...>;
+
+template <class F, class... As>
+struct task_result {
+  using type = std::invoke_result_t<F&, As&&...>;
+};
+template <class F, class... As>
+  requires takes_token<F, As...>
+struct task_result<F, As...> {
+  using type = std::invoke_result_t<F&, std::stop_token, As&&...>;
+};
+
+/// The function, its arguments, its future's state: one block.
+template <class F, class... As>
+struct bound_task final
+  : pool_task,
+    state<std::decay_t<typename task_result<F, As...>::type>>,
+    pooled {
+  using result = std::decay_t<typename task_result<F, As...>::type>;
+  using base = state<result>;
+  static constexpr bool with_token = takes_token<F, As...>;
+  static_assert(!is_task<result>::value,
+                "coroutines run in actors; a pool takes plain functions");
+
+  struct work {
+    F f;
+    std::tuple<As...> args;
+  };
+  union {
+    work body; // gone once it has run
+  };
+  pool_core* pool;
+  [[no_unique_address]] std::conditional_t<with_token, std::stop_source,
+                                           nothing> stop;
+
+  template <class G, class... Bs>
+  explicit bound_task(pool_core* p, G&& g, Bs&&... bs)
+    : pool_task{nullptr, &run_it, &drop_it}, base(&table), pool(p) {
+    ::new (static_cast<void*>(std::addressof(body)))
+      work{std::forward<G>(g), std::tuple<As...>(std::forward<Bs>(bs)...)};
+    this->refs.store(2, std::memory_order_relaxed); // pool and future
+  }
+  ~bound_task() {
+  }
+
+  // False when somebody else has taken it on, who counts it too. The flag
+  // decides who may touch the body; claim() decides between him and a cancel.
+  bool perform(pool_task::end& how) noexcept {
+    if (body_taken.exchange(true, std::memory_order_acq_rel))
+      return false;
+    if (!this->claim()) {
+      body.~work();
+      how = pool_task::end::cancelled;
+      return true;
+    }
+    how = pool_task::end::done;
+    try {
+      if constexpr (std::is_void_v<result>) {
+        call();
+        body.~work();
+        this->set();
+      } else {
+        result value = call();
+        body.~work();
+        this->set(std::move(value));
+      }
+    } catch (...) {
+      how = pool_task::end::failed;
+      auto error = std::current_exception();
+      body.~work();
+      this->fail(std::move(error));
+    }
+    return true;
+  }
+
+  decltype(auto) call() {
+    return std::apply(
+      [this](As&... as) -> decltype(auto) {
+        if constexpr (with_token)
+          return body.f(stop.get_token(), std::move(as)...);
+        else
+          return body.f(std::move(as)...);
+      },
+      body.args);
+  }
+
+  static pool_task::end run_it(pool_task* t) noexcept {
+    auto* self = static_cast<bound_task*>(t);
+    auto how = pool_task::end::elsewhere;
+    self->perform(how);
+    self->release();
+    return how;
+  }
+
+  static pool_task::end drop_it(pool_task* t, std::exception_ptr why) noexcept {
+    auto* self = static_cast<bound_task*>(t);
+    auto how = pool_task::end::elsewhere;
+    if (!self->body_taken.exchange(true, std::memory_order_acq_rel)) {
+      how = pool_task::end::cancelled;
+      auto was = phase::pending;
+      if (self->at.compare_exchange_strong(was, phase::settling)) {
+        self->failure = std::move(why);
+        self->finish(self->failure ? phase::error : phase::cancelled);
+      }
+      self->body.~work();
+    }
+    self->release();
+    return how;
+  }
+
+  static void free(state_base* s) noexcept {
+    delete static_cast<bound_task*>(static_cast<base*>(s));
+  }
+
+  static void ask_stop(state_base* s) noexcept {
+    if constexpr (with_token)
+      static_cast<bound_task*>(static_cast<base*>(s))->stop.request_stop();
+  }
+
+  // A task of the same pool waits for it: runs it there, if it is unbegun.
+  static void run_here(state_base* s) noexcept {
+    auto* self = static_cast<bound_task*>(static_cast<base*>(s));
+    if (!is_inside(self->pool))
+      return;
+    auto how = pool_task::end::elsewhere;
+    if (self->perform(how))
+      count_inline(self->pool, how);
+  }
+
+  std::atomic<bool> body_taken{false};
+  static constexpr state_ops table{&free, &ask_stop, &run_here};
+};
+
+} // namespace detail
+
+class thread_pool {
+public:
+  /// Errors: bad_argument for a size out of range.
+  explicit thread_pool(system& sys, thread_pool_options opts = {})
+    : core_(detail::make_pool(sys.runtime(), opts)) {
+  }
+  thread_pool(const thread_pool&) = delete;
+  thread_pool& operator=(const thread_pool&) = delete;
+
+  /// Drains.
+  ~thread_pool() {
+    detail::close_pool(core_);
+  }
+
+  /// Runs `f(args...)` on a worker; a function that takes a std::stop_token
+  /// first gets one that `future::cancel` triggers.
+  /// Shape:  arguments are copied or moved in; future<R>.
+  /// Errors: closed after shutdown; rejected when full, by policy. What `f`
+  ///         throws comes out of the future as it is.
+  template <class F, class... As>
+  auto submit(F&& f, As&&... args) {
+    using task = detail::bound_task<std::decay_t<F>, std::decay_t<As>...>;
+    auto* t = new task{core_, std::forward<F>(f), std::forward<As>(args)...};
+    future<typename task::result> result{
+      detail::state_ptr<detail::state<typename task::result>>{t}};
+    detail::submit_to(core_, t);
+    return result;
+  }
+
+  /// `f(x)` for each x, results in order, lazily; work begins at once.
+  /// Errors: bad_argument for a chunk or window of 0 and below; see map_range.
+  template <class F, class Range>
+  auto map(F f, Range&& range, map_options opts = {}) {
+    return map_range<thread_pool, F, std::decay_t<Range>, true>{
+      *this, std::move(f), std::forward<Range>(range), opts};
+  }
+
+  /// The same with chunks of 1 unless said otherwise.
+  template <class F, class Range>
+  auto imap(F f, Range&& range, map_options opts = {.chunk = 1}) {
+    return map(std::move(f), std::forward<Range>(range), opts);
+  }
+
+  /// Results as they come.
+  template <class F, class Range>
+  auto imap_unordered(F f, Range&& range, map_options opts = {.chunk = 1}) {
+    return map_range<thread_pool, F, std::decay_t<Range>, false>{
+      *this, std::move(f), std::forward<Range>(range), opts};
+  }
+
+  /// `f(a, b, ...)` for each tuple.
+  template <class F, class Range>
+  auto starmap(F f, Range&& range, map_options opts = {}) {
+    return map(detail::spread<F>{std::move(f)}, std::forward<Range>(range),
+               opts);
+  }
+
+  /// Calls `f(x)` for each x of a range and returns when all calls are over.
+  /// Shape:  a random-access range is indexed in place, nothing is copied.
+  /// Errors: what a call throws, the first one, after all have ended.
+  template <class F, class Range>
+  void for_each(F f, Range&& range, map_options opts = {});
+
+  /// Refuses new tasks, then waits for those accepted (drain) or cancels what
+  /// has not begun (cancel_pending); past the deadline the rest is cancelled
+  /// and running tasks are asked to stop. Idempotent.
+  drain_report shutdown(shutdown_mode mode = drain,
+                        time_limit deadline = no_deadline) {
+    return detail::shut_down(core_, mode, deadline.ns());
+  }
+
+  std::size_t workers() const {
+    return detail::workers_of(core_);
+  }
+
+  /// For map_range: one chunk as one task.
+  template <class F, class In>
+  auto submit_chunk(F& f, std::vector<In> inputs) {
+    using R = std::decay_t<std::invoke_result_t<F&, In>>;
+    return submit(
+      [](F& fn, std::vector<In> xs) {
+        return detail::run_chunk<R>(fn, xs);
+      },
+      std::ref(f), std::move(inputs));
+  }
+
+private:
+  detail::pool_core* core_;
+};
+
+template <class F, class Range>
+void thread_pool::for_each(F f, Range&& range, map_options opts) {
+  auto first = std::begin(range);
+  using iterator = decltype(first);
+  if constexpr (requires(std::ptrdiff_t n) {
+                  first[n];
+                  std::end(range) - first;
+                }) {
+    using difference = typename std::iterator_traits<iterator>::difference_type;
+    auto n = static_cast<std::size_t>(std::end(range) - first);
+    auto chunk = detail::checked_size(
+      opts.chunk, detail::chunk_for(n, workers()), "for_each: chunk");
+    std::atomic<std::size_t> next{0};
+    auto body = [&] {
+      for (;;) {
+        auto begin = next.fetch_add(chunk, std::memory_order_relaxed);
+        if (begin >= n)
+          return;
+        auto end = std::min(n, begin + chunk);
+        for (auto i = begin; i < end; ++i)
+          f(first[static_cast<difference>(i)]);
+      }
+    };
+    std::vector<future<void>> parts;
+    auto tasks = std::min(workers(), (n + chunk - 1) / chunk);
+    for (std::size_t i = 0; i < tasks; ++i)
+      parts.push_back(submit(body));
+    // All of them end before `body` goes: wait first, then look.
+    troupe::wait(parts);
+    for (auto& p : parts)
+      p.get();
+  } else {
+    auto results = map(std::move(f), std::forward<Range>(range), opts);
+    std::exception_ptr error;
+    for (auto i = results.begin(); i != results.end(); ++i) {
+      try {
+        static_cast<void>(*i);
+      } catch (...) {
+        if (!error)
+          error = std::current_exception();
+      }
+    }
+    if (error)
+      std::rethrow_exception(error);
+  }
+}
+
+} // namespace troupe
