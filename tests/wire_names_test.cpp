@@ -3,6 +3,7 @@
 #include "support/seed.hpp"
 #include "support/twins.hpp"
 
+#include "troupe/detail/call.hpp"
 #include "troupe/error.hpp"
 #include "troupe/fn.hpp"
 #include "wire/build_identity.hpp"
@@ -13,6 +14,8 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <set>
 #include <stdexcept>
 #include <stop_token>
@@ -21,6 +24,15 @@
 using namespace troupe::wire;
 using troupe::bad_argument;
 using troupe::decode_error;
+
+struct counter {
+  std::string text;
+  void add(std::string_view piece, int times) {
+    for (; times > 0; --times)
+      text += piece;
+  }
+  void call(const std::function<void()>& f) { f(); }
+};
 
 namespace {
 
@@ -31,6 +43,19 @@ int twice(int x) {
 std::string join(std::string_view a, const std::string& b) {
   return std::string{a} + b;
 }
+
+/// Runs at once, as a process with one thread would.
+struct direct {
+  template <class Body>
+  static void run(invocation& call, Body&& body) {
+    body(call.target);
+  }
+  template <class T, class... Args>
+  static void make(invocation& call, Args&&... args) {
+    *static_cast<std::unique_ptr<T>*>(call.target) =
+      std::make_unique<T>(std::forward<Args>(args)...);
+  }
+};
 
 /// Calls an entry as a peer would: by its id, with bytes.
 template <class R, class... Wires>
@@ -123,7 +148,7 @@ BOOST_AUTO_TEST_CASE(hands_views_what_they_look_at) {
 }
 
 BOOST_AUTO_TEST_CASE(may_take_a_stop_token) {
-  const auto f = [](std::stop_token stop, int x) {
+  const auto f = [](const std::stop_token& stop, int x) {
     return stop.stop_requested() ? -1 : x;
   };
   const auto& e = task_entry<std::remove_const_t<decltype(f)>, int>();
@@ -147,6 +172,47 @@ BOOST_AUTO_TEST_CASE(throws_what_its_function_throws) {
   const auto f = [](int) -> int { throw std::out_of_range("far"); };
   const auto id = task_entry<std::remove_const_t<decltype(f)>, int>().id();
   BOOST_CHECK_THROW((call<int>(id, 1)), std::out_of_range);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_method)
+
+BOOST_AUTO_TEST_CASE(is_called_with_arguments_from_bytes) {
+  using body = troupe::detail::body_of<counter, &counter::add>;
+  static_assert(body_travels<body>);
+  const auto& e = entry_of<method_thunk<body, direct>>();
+  BOOST_TEST(e.name() == "counter::add");
+  buffer sent;
+  buffer answered;
+  writer out{sent};
+  writer result{answered};
+  const body message{std::in_place, "ab", 2};
+  encode(out, message.args);
+  reader in{sent.bytes()};
+  counter object;
+  invocation now{.args = in, .result = result, .target = &object};
+  name_table::get().find(entry_kind::method, e.id()).invoke(now);
+  BOOST_TEST(object.text == "abab");
+}
+
+BOOST_AUTO_TEST_CASE(that_takes_what_cannot_travel_is_known) {
+  using body = troupe::detail::body_of<counter, &counter::call>;
+  static_assert(!body_travels<body>);
+}
+
+BOOST_AUTO_TEST_CASE(constructor_gets_arguments_from_bytes) {
+  const auto& e = entry_of<actor_thunk<counter, direct, std::string>>();
+  buffer sent;
+  buffer answered;
+  writer out{sent};
+  writer result{answered};
+  encode(out, std::string{"new"});
+  reader in{sent.bytes()};
+  std::unique_ptr<counter> made;
+  invocation now{.args = in, .result = result, .target = &made};
+  name_table::get().find(entry_kind::actor, e.id()).invoke(now);
+  BOOST_TEST(made->text == "new");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

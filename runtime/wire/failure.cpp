@@ -133,6 +133,21 @@ constexpr std::array known_types{
   known_type{&typeid(decode_error), &with_text<decode_error>},
 };
 
+/// Texts and numbers are thrown often enough to be worth a word.
+std::string text_of_current() {
+  try {
+    throw;
+  } catch (const char* text) {
+    return cut(text == nullptr ? "" : text);
+  } catch (const std::string& text) {
+    return cut(text);
+  } catch (int number) {
+    return std::to_string(number);
+  } catch (...) {
+    return {};
+  }
+}
+
 void describe_standard(failure& record, const std::exception& e) {
   record.type = demangle(typeid(e));
   record.what = cut(e.what());
@@ -171,16 +186,7 @@ failure describe(const std::exception_ptr& error, std::string_view where,
   } catch (...) {
     const auto* type = abi::__cxa_current_exception_type();
     record.type = type == nullptr ? "unknown" : demangle(*type);
-    // Texts and numbers are thrown often enough to be worth a word.
-    try {
-      throw;
-    } catch (const char* text) {
-      record.what = cut(text == nullptr ? "" : text);
-    } catch (const std::string& text) {
-      record.what = cut(text);
-    } catch (int number) {
-      record.what = std::to_string(number);
-    } catch (...) {}
+    record.what = text_of_current();
   }
   if (record.type.empty())
     record.type = "unknown";

@@ -169,6 +169,7 @@ name_table::name_table() {
   }
 
   std::vector<const entry*> sorted;
+  sorted.reserve(all.size());
   for (const auto& n : all)
     sorted.push_back(n.item);
   // By id, and by name where two names have one hash: then the later moves up.

@@ -81,9 +81,9 @@ inline constexpr std::size_t number_bytes =
   std::is_same_v<T, long double> && LDBL_MANT_DIG == 64 ? 10 : sizeof(T);
 
 template <class T>
-using dependent_output = std::enable_if_t<(sizeof(T) > 0), output_archive>;
+using dependent_output = std::enable_if_t<!std::is_void_v<T>, output_archive>;
 template <class T>
-using dependent_input = std::enable_if_t<(sizeof(T) > 0), input_archive>;
+using dependent_input = std::enable_if_t<!std::is_void_v<T>, input_archive>;
 
 } // namespace detail
 

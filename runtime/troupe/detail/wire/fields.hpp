@@ -116,6 +116,7 @@ struct any_value {
 
 /// A member that `{}` can't initialise ends the count early: hence the look
 /// whether some value could.
+// NOLINTBEGIN(bugprone-macro-parentheses): they take the place of lists.
 // clang-format off
 #define TROUPE_COUNT(n, more)                                                 \
   else if constexpr (!requires { T{TROUPE_B##more}; })                        \
@@ -184,6 +185,7 @@ constexpr decltype(auto) visit_fields(T& x, F&& f) {
 }
 
 #undef TROUPE_VISIT
+// NOLINTEND(bugprone-macro-parentheses)
 #undef TROUPE_B1
 #undef TROUPE_F1
 #undef TROUPE_B2
