@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "sched/timer_thread.hpp"
+#include "troupe/error.hpp"
 
 namespace troupe::detail {
 
@@ -40,11 +41,15 @@ bool blocking_threads::start_locked(std::function<void()> f, bool owned) {
 
 void blocking_threads::run(std::function<void()> f) {
   std::lock_guard guard{mutex_};
+  if (stopping_)
+    throw closed{"blocking: the system has stopped"};
   queue_.push_back(std::move(f));
-  if (idle_ >= queue_.size())
+  if (idle_ >= queue_.size()) {
     work_.notify_one();
-  else
-    start_locked(nullptr, false);
+  } else if (!start_locked(nullptr, false) && alive_ == 0) {
+    queue_.pop_back();
+    throw rejected{"blocking: no thread could be started"};
+  }
 }
 
 bool blocking_threads::run_now(std::function<void()> f) {
@@ -57,7 +62,8 @@ void blocking_threads::loop(slots::iterator self, std::function<void()> f,
   if (owned)
     f();
   std::unique_lock guard{mutex_};
-  while (!owned) {
+  // A thread that an actor gives back serves those who wait for one.
+  while (!owned || !queue_.empty()) {
     if (queue_.empty()) {
       if (stopping_)
         break;

@@ -113,16 +113,18 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
 }
 
 void cell::abandon() noexcept {
-  set(flag_ended);
-  inbox_.store(closed_tag);
-  auto* b = block();
-  this->~cell();
-  deallocate(b);
+  // Its constructor may have given refs to others and started timers.
+  set(flag_ended | flag_killed);
+  if (extras_or_null() != nullptr)
+    remove_timers(*this);
+  drop_all();
+  cleanup(to_caf_error(why_ended()), nullptr);
+  release(this);
 }
 
 cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o) {
   auto* c = cell::make(rt, info, o);
-  constructing = c;
+  constructing = info.has_self ? c : nullptr;
   return c;
 }
 
@@ -137,30 +139,48 @@ void abandon_cell(cell* c) noexcept {
 
 void commit_cell(cell* c, envelope* first) {
   constructing = nullptr;
+  auto& rt = *c->home().rt;
   if (c->has(cell::flag_own_thread)) {
     auto thread = c->extras().thread;
-    auto& threads = c->home().rt->threads();
-    if (!threads.run_now([thread] { thread->loop(); })) {
+    if (!rt.threads().run_now([thread] { thread->loop(); })) {
       if (first != nullptr)
         first->ops->drop(first, drop_reason::stopped);
       c->cancel_start();
       throw rejected{
         "spawn<" + plain_name(c->info().name) + ">: all "
-        + std::to_string(c->home().rt->settings().blocking_threads_max)
+        + std::to_string(rt.settings().blocking_threads_max)
         + " threads for blocking code are taken (option blocking_threads_max)"};
     }
   }
-  c->home().rt->live().add(c);
-  if (first != nullptr)
-    post(c, first);
+  rt.live().add(c);
+  c->begin(first);
+  // A stop that began meanwhile has not seen it in the list.
+  if (rt.is_stopping()) {
+    c->set(cell::flag_shutdown);
+    c->stop();
+  }
+}
+
+// The first turn. Until here it counts as running, so that messages which its
+// constructor caused wait until the object is whole and `first` has run.
+void cell::begin(envelope* first) {
+  if (first != nullptr) {
+    first->next = first;
+    append_pending(first, first, 1);
+    schedule();
+  } else if (!try_rest()) {
+    schedule();
+  }
 }
 
 // Before it was listed: destroys the object; the ref that spawn made frees it.
 void cell::cancel_start() {
-  set(flag_ended);
-  inbox_.store(closed_tag);
-  extras().thread = nullptr;
+  set(flag_ended | flag_killed);
+  remove_timers(*this);
+  drop_all();
   destroy_object();
+  cleanup(to_caf_error(why_ended()), nullptr);
+  extras().thread = nullptr;
 }
 
 cell* constructing_cell() {
@@ -198,6 +218,7 @@ void cell::run_message(envelope* e, activity& at) {
 
 void cell::fail(std::exception_ptr e) noexcept {
   auto& x = extras();
+  report_actor_failure(*this, current.op == nullptr ? "" : current.op->name, e);
   if (!x.failure)
     x.failure = std::move(e);
   set(flag_quit);
@@ -335,8 +356,7 @@ void cell::drop_all() {
 void cell::end(const stop_reason& reason) {
   if (has(flag_ended))
     return;
-  if (reason.kind == stop_reason::failed)
-    spdlog::error("{} failed: {}", name_of(*this), reason.text);
+  current.ending = true;
   // Coroutines that wait will not go on: their locals go first.
   while (auto* r = active_.load(std::memory_order_relaxed))
     r->abandon(r);
@@ -355,8 +375,12 @@ void cell::end(const stop_reason& reason) {
   }
   drop_all();
   destroy_object();
+  current.ending = false;
+  // Monitors first: whoever sees the actor gone from the list may rely on it.
+  auto* w = sched::worker::current();
+  auto here = w != nullptr && &w->system() == block()->home_system;
+  cleanup(to_caf_error(reason), here ? w : nullptr);
   home().rt->live().remove(this);
-  cleanup(to_caf_error(reason), sched::worker::current());
   if (auto* x = extras_or_null(); x != nullptr && x->thread)
     x->thread->finish();
 }
@@ -496,6 +520,18 @@ void check_class(cell* c, std::string_view name) {
     throw bad_argument{"self() of " + name_of(*c) + " is no ref<"
                        + plain_name(name) + ">"};
 }
+
+} // namespace troupe::detail
+
+namespace troupe {
+
+bool is_ending() noexcept {
+  return detail::current.ending;
+}
+
+} // namespace troupe
+
+namespace troupe::detail {
 
 system& system_of(cell* c) {
   return c->home().rt->facade();

@@ -76,6 +76,8 @@ public:
   /// The object was not made after all: frees everything.
   void abandon() noexcept;
   void cancel_start();
+  /// The object is whole: runs `first`, if any, before all other messages.
+  void begin(envelope* first);
 
   // -- parts ------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ private:
   void drop_all();
   void destroy_object() noexcept;
 
-  std::atomic<std::uintptr_t> inbox_{idle_tag};
+  std::atomic<std::uintptr_t> inbox_{0}; // as if running, until `begin`
   envelope* pending_ = nullptr; // the last of a ring; its next is the first
   std::atomic<call_record*> active_{nullptr};
   std::atomic<cell_extras*> extras_{nullptr};

@@ -10,6 +10,7 @@
 namespace troupe::detail {
 
 class runtime;
+struct state_base;
 
 /// The message or task that runs on this thread. `self` is null in tasks and
 /// on foreign threads; `home` in foreign threads alone.
@@ -18,6 +19,9 @@ struct context {
   runtime* home = nullptr;
   const message_ops* op = nullptr;
   std::int64_t deadline = INT64_MAX;
+  state_base* asking = nullptr; // see answer_later
+  const void* asking_tag = nullptr;
+  bool ending = false; // the actor's coroutines and object are going
 };
 
 extern constinit thread_local context current;
@@ -26,7 +30,9 @@ extern constinit thread_local context current;
 class context_scope {
 public:
   context_scope(cell* self, runtime* home) : saved_(current) {
-    current = {self, home, nullptr, INT64_MAX};
+    current = {};
+    current.self = self;
+    current.home = home;
   }
   ~context_scope() {
     current = saved_;

@@ -9,7 +9,10 @@
 #include <mutex>
 #include <vector>
 
+#include <spdlog/spdlog.h>
+
 #include "core/runtime.hpp"
+#include "troupe/failure.hpp"
 
 namespace troupe {
 
@@ -104,6 +107,16 @@ void settle_thrown(state_base& s, cell& self) noexcept {
 
 namespace {
 
+struct observer_slot {
+  std::mutex mutex;
+  std::function<void(const failure&)> f;
+};
+
+observer_slot& failure_observer() {
+  static auto* slot = new observer_slot;
+  return *slot;
+}
+
 struct unobserved_list {
   std::mutex mutex;
   std::vector<std::string> texts;
@@ -117,6 +130,27 @@ unobserved_list& unobserved() {
 
 } // namespace
 
+void report_failure(const failure& f) noexcept {
+  spdlog::error("{}", to_string(f));
+  auto& slot = failure_observer();
+  std::lock_guard guard{slot.mutex};
+  if (slot.f)
+    slot.f(f);
+}
+
+void report_actor_failure(const cell& c, std::string_view where,
+                          const std::exception_ptr& e) noexcept {
+  auto t = inspect(e);
+  failure f;
+  f.actor = id_of(&c);
+  f.name = plain_name(c.info().name);
+  f.where = plain_name(where);
+  f.type = std::move(t.type);
+  f.text = std::move(t.what);
+  f.backtrace = take_backtrace();
+  report_failure(f);
+}
+
 void report_unobserved(const state_base& s) noexcept {
   // Whoever stopped waiting because of the end needs no reminder.
   try {
@@ -128,10 +162,22 @@ void report_unobserved(const state_base& s) noexcept {
   auto& list = unobserved();
   auto text = plain_name(s.what.empty() ? "a task" : s.what) + ": "
               + text_with_type(s.failure);
-  std::lock_guard guard{list.mutex};
-  ++list.count;
-  if (list.texts.size() < 100)
-    list.texts.push_back(std::move(text));
+  {
+    std::lock_guard guard{list.mutex};
+    ++list.count;
+    if (list.texts.size() < 100)
+      list.texts.push_back(std::move(text));
+  }
+  auto t = inspect(s.failure);
+  failure f;
+  f.where = plain_name(s.what.empty() ? "a task" : s.what);
+  f.type = std::move(t.type);
+  f.text = std::move(t.what);
+  f.unobserved = true;
+  auto& slot = failure_observer();
+  std::lock_guard guard{slot.mutex};
+  if (slot.f)
+    slot.f(f);
 }
 
 void print_unobserved() {
@@ -151,5 +197,25 @@ void print_unobserved() {
 }
 
 } // namespace detail
+
+std::string to_string(const failure& f) {
+  auto text = f.name.empty() ? f.where
+                             : f.name + "#" + std::to_string(f.actor) + ": "
+                                 + (f.where.empty() ? "it" : f.where);
+  text += " failed with " + f.type;
+  if (!f.text.empty())
+    text += ": " + f.text;
+  if (f.unobserved)
+    text += " (and nobody looked at the result)";
+  if (!f.backtrace.empty())
+    text += "\n" + f.backtrace;
+  return text;
+}
+
+void on_failure(std::function<void(const failure&)> f) {
+  auto& slot = detail::failure_observer();
+  std::lock_guard guard{slot.mutex};
+  slot.f = std::move(f);
+}
 
 } // namespace troupe

@@ -188,8 +188,7 @@ std::vector<char*> read_options(options& opts, std::span<char*> args) {
       throw bad_argument{"unknown option " + std::string{text}
                          + "; known are:\n" + options_help()};
     if (equals == std::string_view::npos)
-      throw bad_argument{"option " + std::string{text} + " needs a value: "
-                         + flag_of(*found) + "=VALUE"};
+      refuse(*found, "");
     if (!found->set(opts, text.substr(equals + 1)))
       refuse(*found, text.substr(equals + 1));
   }

@@ -2,9 +2,13 @@
 // run: options, signals and the ordered end of a program.
 #include "troupe/run.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -17,18 +21,43 @@
 
 #include "core/runtime.hpp"
 #include "sched/timer_thread.hpp"
+#include "troupe/failure.hpp"
 
 namespace troupe::detail {
 
 namespace {
 
-// The one owner of SIGINT and SIGTERM: blocked in every thread, read here.
+constexpr int owned_signals[] = {SIGINT,  SIGTERM, SIGQUIT,
+                                 SIGHUP,  SIGUSR1, SIGUSR2};
+
+struct signal_observers {
+  std::mutex mutex;
+  std::map<int, std::function<void(int)>> of;
+
+  // Whether somebody has taken it.
+  bool tell(int number) {
+    std::lock_guard guard{mutex};
+    auto i = of.find(number);
+    if (i == of.end() || !i->second)
+      return false;
+    i->second(number);
+    return true;
+  }
+};
+
+signal_observers& observers() {
+  static auto* o = new signal_observers;
+  return *o;
+}
+
+// The one owner of signals: blocked in every thread, read here. SIGQUIT prints
+// who waits for whom and goes on, as a JVM does.
 class signal_thread {
 public:
   signal_thread() {
     ::sigemptyset(&mask_);
-    ::sigaddset(&mask_, SIGINT);
-    ::sigaddset(&mask_, SIGTERM);
+    for (auto s : owned_signals)
+      ::sigaddset(&mask_, s);
     ::pthread_sigmask(SIG_BLOCK, &mask_, &before_);
     signals_ = ::signalfd(-1, &mask_, SFD_CLOEXEC | SFD_NONBLOCK);
     ended_ = ::eventfd(0, EFD_CLOEXEC);
@@ -38,9 +67,16 @@ public:
     thread_ = std::thread{[this, &sys] { loop(sys); }};
   }
 
-  /// The signal that asked for the end; 0 for none.
-  int seen() const {
-    return seen_.load();
+  /// From here on the system may go away. A signal that came before ends the
+  /// program from its own thread: then this does not return.
+  void close() {
+    std::unique_lock guard{mutex_};
+    if (seen_ != 0) {
+      guard.unlock();
+      for (;;)
+        ::pause();
+    }
+    closed_ = true;
   }
 
   ~signal_thread() {
@@ -70,12 +106,24 @@ private:
   }
 
   void handle(system& sys, int number) {
-    if (seen_.exchange(number) != 0) {
+    if (number == SIGQUIT) {
+      std::fprintf(stderr, "\n%s", sys.describe().c_str());
+      return;
+    }
+    auto taken = observers().tell(number);
+    if (taken && number != SIGINT && number != SIGTERM)
+      return;
+    std::lock_guard guard{mutex_};
+    if (closed_) // drained already
+      std::_Exit(128 + number);
+    if (std::exchange(seen_, number) != 0) {
       std::fprintf(stderr, "\ntroupe: second signal, killed\n");
       std::_Exit(128 + number);
     }
     std::fprintf(stderr, "\ntroupe: %s, draining (again to kill)\n",
-                 number == SIGINT ? "interrupted" : "terminated");
+                 number == SIGINT    ? "interrupted"
+                 : number == SIGTERM ? "terminated"
+                                     : ::strsignal(number));
     // The program's function may wait for ever: the end comes from here.
     ender_ = std::thread{[this, &sys, number] {
       auto report = sys.stop();
@@ -90,7 +138,9 @@ private:
 
   sigset_t mask_, before_;
   int signals_, ended_;
-  std::atomic<int> seen_{0};
+  std::mutex mutex_;
+  int seen_ = 0;        // the signal that asked for the end
+  bool closed_ = false; // no system any more
   std::thread thread_, ender_;
 };
 
@@ -127,9 +177,8 @@ int run_program(int argc, char** argv, options opts, program& p) {
     system sys{opts};
     signals.start(sys);
     status = as_status(p, sys, args);
-    if (signals.seen() != 0)
-      ::pause(); // the signal's own end is under way
     auto report = sys.stop();
+    signals.close();
     if (!report.clean)
       std::fprintf(stderr, "%s\n", to_string(report).c_str());
     print_unobserved();
@@ -179,6 +228,19 @@ std::string to_string(const stop_report& r) {
   if (r.messages_dropped > 0)
     text += "\n  " + std::to_string(r.messages_dropped) + " messages dropped";
   return text;
+}
+
+void on_signal(int number, std::function<void(int)> f) {
+  if (number == SIGQUIT
+      || std::find(std::begin(detail::owned_signals),
+                   std::end(detail::owned_signals), number)
+           == std::end(detail::owned_signals))
+    throw bad_argument{"on_signal: signal " + std::to_string(number)
+                       + " is not one of SIGHUP, SIGUSR1, SIGUSR2, SIGINT, "
+                         "SIGTERM"};
+  auto& o = detail::observers();
+  std::lock_guard guard{o.mutex};
+  o.of[number] = std::move(f);
 }
 
 std::chrono::nanoseconds remaining() {

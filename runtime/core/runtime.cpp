@@ -421,9 +421,16 @@ void count_dead_letter(cell& to, const std::string& message,
                        const char* why) noexcept {
   auto& home = to.home();
   home.dead_letters.fetch_add(1, std::memory_order_relaxed);
-  std::lock_guard guard{home.mutex};
-  if (home.observer)
-    home.observer({id_of(&to), plain_name(to.info().name), message, why});
+  // A dead letter that the observer itself causes is counted, no more.
+  static constinit thread_local bool observing = false;
+  if (std::exchange(observing, true))
+    return;
+  {
+    std::lock_guard guard{home.mutex};
+    if (home.observer)
+      home.observer({id_of(&to), plain_name(to.info().name), message, why});
+  }
+  observing = false;
 }
 
 void dead_letter_to(cell& to, envelope* e, drop_reason why) noexcept {
@@ -448,8 +455,9 @@ void run_blocking(runtime* rt, std::function<void()> f) {
   if (rt == nullptr)
     throw bad_argument{"blocking(f) outside of an actor or task: use "
                        "blocking(sys, f)"};
-  rt->threads().run([rt, f = std::move(f)] {
+  rt->threads().run([rt, f = std::move(f), due = current.deadline] {
     context_scope scope{nullptr, rt};
+    current.deadline = due;
     f();
   });
 }

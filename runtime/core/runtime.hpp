@@ -188,6 +188,14 @@ std::string plain_name(std::string_view name);
 /// Futures that failed and were never looked at: kept for the end (at most 100)
 /// and printed there.
 void report_unobserved(const state_base& s) noexcept;
+
+/// Logs it, with its backtrace, and tells the observer.
+void report_actor_failure(const cell& c, std::string_view where,
+                          const std::exception_ptr& e) noexcept;
+
+/// Where the last exception thrown by an actor or task on this thread came
+/// from; empty when not known (core/backtrace.cpp).
+std::string take_backtrace();
 void print_unobserved();
 
 } // namespace troupe::detail

@@ -216,6 +216,29 @@ void throw_failure(state_base& s) {
   std::rethrow_exception(s.failure);
 }
 
+state_base* take_asking(const void* tag) noexcept {
+  auto* s = current.asking;
+  if (s == nullptr || current.asking_tag != tag)
+    return nullptr;
+  current.asking = nullptr;
+  // Pending again: whoever asked may still cancel.
+  auto was = phase::running;
+  s->at.compare_exchange_strong(was, phase::pending,
+                                std::memory_order_acq_rel);
+  s->retain();
+  return s;
+}
+
+asking_scope::asking_scope(state_base& s, const void* tag) noexcept
+  : state_(std::exchange(current.asking, &s)),
+    tag_(std::exchange(current.asking_tag, tag)) {
+}
+
+asking_scope::~asking_scope() {
+  current.asking = state_;
+  current.asking_tag = tag_;
+}
+
 std::exception_ptr broken_promise() noexcept {
   return std::make_exception_ptr(actor_stopped{
     "the promise was dropped without a value (its owner has ended)"});

@@ -24,13 +24,20 @@ public:
   }
 };
 
-// The state that `c` waits for; null when it doesn't, or when it lets others
-// in meanwhile.
+// Whether `c` takes no message while its newest record waits: a thread that
+// blocks (it has no coroutine) takes none in a reentrant class either.
+bool is_busy(const cell& c, const call_record* record) {
+  return record != nullptr && (!c.info().is_reentrant || !record->frame);
+}
+
+// The state that `c` waits for; null when it doesn't, when it lets others in
+// meanwhile, and when the answer is on its way.
 state_base* waits_for(const cell& c) {
-  if (c.info().is_reentrant)
-    return nullptr;
   auto* record = c.records();
-  return record == nullptr ? nullptr : record->waiting.load();
+  if (!is_busy(c, record))
+    return nullptr;
+  auto* s = record->waiting.load();
+  return s == nullptr || s->is_settled() || s->delegated.load() ? nullptr : s;
 }
 
 std::string hop(const cell& c, const state_base& s) {
@@ -46,7 +53,8 @@ constexpr int hops_max = 100'000;
 } // namespace
 
 std::string find_cycle(cell& waiter, std::string_view, state_base& s) {
-  if (waiter.info().is_reentrant || s.callee == nullptr)
+  if (s.callee == nullptr || s.delegated.load()
+      || !is_busy(waiter, waiter.records()))
     return {};
   auto* to = s.callee;
   if (to != &waiter && to->records() == nullptr)

@@ -98,6 +98,8 @@ private:
 
   // Expires what is due; the earliest of what is not.
   std::int64_t expire(std::int64_t now) {
+    if (now < next_due_)
+      return next_due_; // due times don't change: no need to look at them all
     auto next = sched::never_ns;
     for (std::size_t i = 0; i < size_; ++i) {
       auto& m = members_[i];
@@ -105,6 +107,7 @@ private:
         continue;
       next = std::min(next, m.state->due);
     }
+    next_due_ = next;
     return next;
   }
 
@@ -117,6 +120,7 @@ private:
   const std::size_t size_;
   std::mutex mutex_;
   std::deque<std::size_t> done_; // under mutex_
+  std::int64_t next_due_ = 0; // the owner's: nothing is due before
   std::atomic<std::uint32_t> signal_{0};
   std::atomic<std::uint32_t> refs_{1};
 };

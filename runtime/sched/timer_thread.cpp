@@ -13,8 +13,14 @@ namespace {
 
 constexpr std::int64_t tick_ns = 1'000'000;
 
+// Set while nodes fire on this thread, under the lock: what they schedule
+// arms the monitor.
+constinit thread_local const timer_thread* firing = nullptr;
+
 std::uint64_t tick_at_or_after(std::int64_t ns) {
-  return ns <= 0 ? 0 : static_cast<std::uint64_t>((ns + tick_ns - 1) / tick_ns);
+  if (ns <= 0)
+    return 0;
+  return static_cast<std::uint64_t>(ns / tick_ns) + (ns % tick_ns > 0 ? 1 : 0);
 }
 
 } // namespace
@@ -48,6 +54,10 @@ bool timer_thread::remove(timer_node& node) {
 }
 
 void timer_thread::start_monitor() {
+  if (firing == this) { // the lock is ours; `run` looks at armed_ next
+    armed_.store(true);
+    return;
+  }
   std::lock_guard guard{mutex_};
   if (stopping_ || armed_.exchange(true))
     return;
@@ -81,7 +91,9 @@ void timer_thread::run() {
   std::unique_lock guard{mutex_};
   while (!stopping_) {
     auto now = now_ns();
+    firing = this;
     auto fired = wheel_.advance(static_cast<std::uint64_t>(now / tick_ns));
+    firing = nullptr;
     if (fired > 0 && after_fire_ != nullptr) {
       guard.unlock();
       after_fire_();

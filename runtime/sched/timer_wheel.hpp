@@ -108,7 +108,8 @@ public:
 
 private:
   static constexpr std::uint8_t levels = 6;
-  static constexpr std::uint64_t reach = (1ULL << 36) - 1;
+  // Less than once around: a slot of the top level never means two times.
+  static constexpr std::uint64_t reach = 63ULL << 30;
 
   void place(timer_node& node) {
     auto due = node.due < elapsed_ ? elapsed_ : node.due;

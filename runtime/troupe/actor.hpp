@@ -45,6 +45,11 @@ struct down {
   stop_reason reason;
 };
 
+/// True on a thread that is ending an actor: its coroutines, on_stop and the
+/// object's destructor run. RAII guards see by it that their work was given up,
+/// though no exception passes.
+bool is_ending() noexcept;
+
 namespace detail {
 
 /// A timer's function and its place in the wheel; core/timers.cpp.

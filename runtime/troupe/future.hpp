@@ -37,6 +37,7 @@ struct unwrap<future<R>> {
 };
 
 std::int64_t due_after(time_limit limit);
+bool expire_if_due(state_base& s);
 
 // Links `next` behind `from`: calls `next->run` in the actor that called
 // `then`, else as a job of its own; at once when `from` is settled.
@@ -187,8 +188,6 @@ namespace detail {
 template <class R>
 struct future_awaiter;
 
-bool expire_if_due(state_base& s);
-
 } // namespace detail
 
 template <class R>
@@ -243,9 +242,14 @@ public:
     return state_ && state_->fail(std::move(e));
   }
 
-  /// Whether somebody still waits for it: not settled, not given up.
+  /// Whether somebody still waits for it: not settled, not given up, not late.
   bool is_pending() const {
-    return state_ && !state_->is_settled();
+    return state_ && !state_->is_settled() && !detail::expire_if_due(*state_);
+  }
+
+  /// For the library: settles `s` instead of a state of its own.
+  explicit promise(detail::state_ptr<detail::state<R>> s)
+    : state_(std::move(s)) {
   }
 
 private:
@@ -255,7 +259,43 @@ private:
 };
 
 namespace detail {
+
 std::exception_ptr broken_promise() noexcept;
+
+// One address per type.
+template <class R>
+inline constexpr char type_tag = 0;
+
+// The ask that runs on this thread, if it wants an answer of that type and
+// nobody has taken it; pending again, and with a reference for the caller.
+state_base* take_asking(const void* tag) noexcept;
+
+// For as long as it lives, `s` can be taken.
+class asking_scope {
+public:
+  asking_scope(state_base& s, const void* tag) noexcept;
+  ~asking_scope();
+  asking_scope(const asking_scope&) = delete;
+  asking_scope& operator=(const asking_scope&) = delete;
+
+private:
+  state_base* state_;
+  const void* tag_;
+};
+
+} // namespace detail
+
+/// In a method that returns future<R>: the promise of the ask itself, so that
+/// the answer can come later while the actor goes on. Return its get_future().
+/// The asker's deadline and cancel reach it: is_pending turns false and
+/// try_set_value refuses, leaving its argument as it was.
+/// In any other place (called by a tell, say) it is a promise of its own.
+template <class R>
+promise<R> answer_later() {
+  if (auto* s = detail::take_asking(&detail::type_tag<R>))
+    return promise<R>{detail::state_ptr<detail::state<R>>{
+      static_cast<detail::state<R>*>(s)}};
+  return {};
 }
 
 template <class R>

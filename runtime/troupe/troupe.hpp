@@ -6,6 +6,7 @@
 #include "troupe/blocking.hpp"
 #include "troupe/deadline.hpp"
 #include "troupe/error.hpp"
+#include "troupe/failure.hpp"
 #include "troupe/fn.hpp"
 #include "troupe/future.hpp"
 #include "troupe/options.hpp"

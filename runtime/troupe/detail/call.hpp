@@ -252,8 +252,13 @@ struct ask_message final : envelope,
         start<ask_message>(self, m->body(object), m);
         return;
       } else if constexpr (is_future<std::remove_cvref_t<result>>::value) {
-        m->retain();
-        forward_state(m->body(object), state_ptr<base>{m});
+        asking_scope asking{*m, &type_tag<value>};
+        auto later = m->body(object);
+        m->delegated.store(true);
+        if (later.shared_state().get() != static_cast<base*>(m)) {
+          m->retain();
+          forward_state(std::move(later), state_ptr<base>{m});
+        }
       } else if constexpr (std::is_void_v<result>) {
         m->body(object);
         m->set();

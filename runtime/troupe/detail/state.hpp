@@ -68,6 +68,7 @@ struct state_base {
   std::atomic<phase> at{phase::pending};
   std::atomic<bool> observed{false};
   std::atomic<bool> reply_used{false};
+  std::atomic<bool> delegated{false}; // the callee has passed it on
   std::atomic<std::uintptr_t> waiters{0}; // bit 0: locked
   const state_ops* ops;
   std::int64_t due = INT64_MAX; // steady nanoseconds; fixed before it is shared

@@ -110,6 +110,12 @@ struct forward_node final : waiter, pooled {
 
 template <class R>
 void forward_state(future<R> from, state_ptr<state<R>> to) {
+  if (!from.valid()) {
+    to->fail(std::make_exception_ptr(
+      bad_argument{"a method or continuation returned a future that belongs "
+                   "to nothing"}));
+    return;
+  }
   auto node = std::make_unique<forward_node<R>>();
   node->from = from.shared_state();
   node->to = std::move(to);
