@@ -16,6 +16,8 @@
 //                                           as task_failed
 //   classes with serialize(archive, x),   see <troupe/serialize.hpp>
 //     or save and load
+//   blob                                  large ones without a copy, see
+//                                           <troupe/blob.hpp>
 //   string_view, span, const char*        as arguments: the other side gets
 //                                           a string or vector of its own
 //

@@ -3,6 +3,7 @@
 // bytes that were read.
 #include "fuzz/fuzz.hpp"
 
+#include "troupe/blob.hpp"
 #include "troupe/sendable.hpp"
 
 #include <array>
@@ -88,7 +89,7 @@ void try_only(std::span<const std::byte> bytes) {
 } // namespace
 
 FUZZ(kind, bytes) {
-  switch (kind % 14) {
+  switch (kind % 15) {
     case 0:
       return check<mixed>(bytes);
     case 1:
@@ -113,6 +114,8 @@ FUZZ(kind, bytes) {
       return check<std::variant<bool, std::unique_ptr<std::string>>>(bytes);
     case 11:
       return check<std::vector<std::monostate>>(bytes);
+    case 13:
+      return check<troupe::blob>(bytes);
     case 12:
       return check<std::vector<double>>(bytes);
     default:
