@@ -14,6 +14,8 @@ using test::live_system;
 
 class consumer {
 public:
+  static inline std::atomic<int> holding{0};
+
   explicit consumer(troupe::queue<int> q) : queue_(q) {}
 
   troupe::task<long> run() {
@@ -29,6 +31,7 @@ public:
 
   troupe::task<> hold_until(troupe::future<void> end) {
     auto item = co_await queue_.take();
+    ++holding;
     co_await end;
   }
 
@@ -322,9 +325,10 @@ BOOST_AUTO_TEST_CASE(a_holder_that_is_killed_gives_back) {
   item->ack();
   troupe::promise<void> never;
   auto second = live.sys.spawn<consumer>(q);
+  auto held_before = consumer::holding + 1;
   auto held = second.ask<&consumer::hold_until>(never.get_future());
   q.put(2).get();
-  BOOST_TEST(eventually(5s, [&] { return q.state().get().in_hands == 1; }));
+  BOOST_TEST(eventually(5s, [&] { return consumer::holding == held_before; }));
   second.kill();
   BOOST_CHECK_THROW(held.get(), troupe::actor_stopped);
   item = q.take().get();

@@ -24,6 +24,8 @@
 namespace troupe {
 
 class system;
+class supervisor;       // supervisor.hpp
+struct supervisor_spec; // likewise
 
 /// An actor (or thread) that did not end in time.
 struct straggler {
@@ -193,6 +195,12 @@ public:
   ref<T> spawn(As&&... as) {
     return detail::spawn_parsed<T>(*runtime_, {}, std::forward<As>(as)...);
   }
+
+  /// Starts a tree of children that are restarted when they end; its words are
+  /// in supervisor.hpp.
+  /// Errors: bad_argument that names the first fault of the spec, before
+  ///         anything starts; what the start of a child throws.
+  supervisor supervise(supervisor_spec spec);
 
   /// Stops as described on top. Idempotent: later calls return the report of
   /// the first. Called by an actor of this system it throws bad_argument.
