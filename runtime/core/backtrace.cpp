@@ -24,8 +24,8 @@ constinit thread_local noted last_throw;
 void note_throw() noexcept {
   if (current.home == nullptr)
     return;
-  last_throw.size = boost::stacktrace::safe_dump_to(
-                      2, last_throw.frames, sizeof(last_throw.frames))
+  last_throw.size = boost::stacktrace::safe_dump_to(2, last_throw.frames,
+                                                    sizeof(last_throw.frames))
                     - 1;
 }
 
@@ -47,10 +47,10 @@ std::string take_backtrace() {
             + (where.dli_fname == nullptr ? "?" : where.dli_fname);
     // For addr2line, where the program has no names for its own functions.
     char offset[32];
-    std::snprintf(offset, sizeof(offset), "(+0x%zx)\n",
-                  static_cast<std::size_t>(
-                    static_cast<const char*>(last_throw.frames[i])
-                    - static_cast<const char*>(where.dli_fbase)));
+    std::snprintf(
+      offset, sizeof(offset), "(+0x%zx)\n",
+      static_cast<std::size_t>(static_cast<const char*>(last_throw.frames[i])
+                               - static_cast<const char*>(where.dli_fbase)));
     text += offset;
   }
   if (!text.empty())
@@ -60,13 +60,19 @@ std::string take_backtrace() {
 
 } // namespace troupe::detail
 
-// Every throw comes by here on its way into the C++ runtime.
-extern "C" [[noreturn, gnu::visibility("default")]] void
-__cxa_throw(void* object, void* type, void (*destroy)(void*)) {
+// Every throw comes by here on its way into the C++ runtime. (Compilers declare
+// the real name in ways that differ, hence the label.)
+extern "C" {
+[[noreturn]] void troupe_throw(void* object, void* type,
+                               void (*destroy)(void*)) asm("__cxa_throw");
+
+[[gnu::visibility("default")]] void troupe_throw(void* object, void* type,
+                                                 void (*destroy)(void*)) {
   using throw_function = void (*)(void*, void*, void (*)(void*));
-  static auto next
-    = reinterpret_cast<throw_function>(::dlsym(RTLD_NEXT, "__cxa_throw"));
+  static auto next =
+    reinterpret_cast<throw_function>(::dlsym(RTLD_NEXT, "__cxa_throw"));
   troupe::detail::note_throw();
   next(object, type, destroy);
   __builtin_unreachable();
+}
 }

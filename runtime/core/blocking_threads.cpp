@@ -10,8 +10,7 @@
 
 namespace troupe::detail {
 
-blocking_threads::blocking_threads(std::size_t max) : max_(max) {
-}
+blocking_threads::blocking_threads(std::size_t max) : max_(max) {}
 
 blocking_threads::~blocking_threads() {
   stop(0);
@@ -23,13 +22,13 @@ bool blocking_threads::start_locked(std::function<void()> f, bool owned) {
     return false;
   auto self = threads_.emplace(threads_.end());
   try {
-    self->thread = std::thread{[this, self, f = std::move(f), owned,
-                                n = next_]() mutable {
-      char name[16];
-      std::snprintf(name, sizeof(name), "troupe.blk%zu", n % 10000);
-      sched::name_thread(name);
-      loop(self, std::move(f), owned);
-    }};
+    self->thread =
+      std::thread{[this, self, f = std::move(f), owned, n = next_]() mutable {
+        char name[16];
+        std::snprintf(name, sizeof(name), "troupe.blk%zu", n % 10000);
+        sched::name_thread(name);
+        loop(self, std::move(f), owned);
+      }};
   } catch (const std::system_error&) {
     threads_.erase(self);
     return false;

@@ -16,8 +16,8 @@ struct caf_message final : envelope, pooled {
   caf::mailbox_element_ptr element;
 
   explicit caf_message(caf::mailbox_element_ptr e)
-    : envelope(&table), element(std::move(e)) {
-  }
+    : envelope(&table),
+      element(std::move(e)) {}
 
   static void run(envelope* e, cell& self, void* object) {
     std::unique_ptr<caf_message> m{static_cast<caf_message*>(e)};
@@ -123,8 +123,8 @@ caf::error coded(caf::sec code, const std::string& text) {
 void set_matchers(cell* c, std::vector<caf_matcher> ms) {
   auto& table = matchers();
   std::lock_guard guard{table.mutex};
-  table.of_class[c->entry_slot()]
-    = std::make_shared<const std::vector<caf_matcher>>(std::move(ms));
+  table.of_class[c->entry_slot()] =
+    std::make_shared<const std::vector<caf_matcher>>(std::move(ms));
 }
 
 caf::actor_system& caf_system_of(runtime& rt) {
@@ -163,16 +163,15 @@ caf::error to_caf_error(const stop_reason& r) {
 
 std::exception_ptr from_caf_error(const caf::error& e,
                                   const caf::actor_system& sys) {
-  if (e == caf::sec::request_receiver_down
-      || e.category() == caf::atom("exit"))
+  if (e == caf::sec::request_receiver_down || e.category() == caf::atom("exit"))
     return std::make_exception_ptr(
       actor_stopped{"the CAF actor has stopped: " + sys.render(e)});
   if (e == caf::sec::unexpected_response)
-    return std::make_exception_ptr(bad_argument{
-      "caf_ask: the answer has another type: " + sys.render(e)});
+    return std::make_exception_ptr(
+      bad_argument{"caf_ask: the answer has another type: " + sys.render(e)});
   if (e == caf::sec::request_timeout)
-    return std::make_exception_ptr(timeout{"the CAF actor did not answer: "
-                                           + sys.render(e)});
+    return std::make_exception_ptr(
+      timeout{"the CAF actor did not answer: " + sys.render(e)});
   std::string text;
   if (e.context().match_elements<std::string>())
     text = e.context().get_as<std::string>(0);

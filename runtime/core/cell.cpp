@@ -24,8 +24,7 @@ constinit thread_local cell* constructing = nullptr;
 thread_local std::vector<cell*>* ending = nullptr;
 
 struct stop_message final : envelope, pooled {
-  stop_message() : envelope(&table) {
-  }
+  stop_message() : envelope(&table) {}
   static void run(envelope* e, cell& self, void*) {
     delete static_cast<stop_message*>(e);
     self.quit();
@@ -33,26 +32,24 @@ struct stop_message final : envelope, pooled {
   static void drop(envelope* e, drop_reason) noexcept {
     delete static_cast<stop_message*>(e);
   }
-  static constexpr message_ops table{&run, &drop, "stop",
-                                     message_kind::system};
+  static constexpr message_ops table{&run, &drop, "stop", message_kind::system};
 };
 
 // Wakes an actor so that it sees its flags.
 struct kill_message final : envelope, pooled {
-  kill_message() : envelope(&table) {
-  }
+  kill_message() : envelope(&table) {}
   static void run(envelope* e, cell&, void*) {
     delete static_cast<kill_message*>(e);
   }
   static void drop(envelope* e, drop_reason) noexcept {
     delete static_cast<kill_message*>(e);
   }
-  static constexpr message_ops table{&run, &drop, "kill",
-                                     message_kind::urgent};
+  static constexpr message_ops table{&run, &drop, "kill", message_kind::urgent};
 };
 
 void destroy_block(caf::actor_control_block* block) {
   // The node id is a borrowed copy (runtime::take_node): not destroyed.
+  delete static_cast<cell*>(block->get())->extras_or_null();
   deallocate(block);
 }
 
@@ -69,16 +66,15 @@ caf::actor_config plain_config;
 // -- making -------------------------------------------------------------------
 
 cell::cell(caf::actor_config& cfg, const spawn_options&, std::uint8_t shard)
-  : monitorable_actor(cfg), flags_(std::uint32_t{shard} << 24) {
-}
+  : monitorable_actor(cfg),
+    flags_(std::uint32_t{shard} << 24) {}
 
-cell::~cell() {
-  delete extras_.load(std::memory_order_relaxed);
-}
+// The extras stay until the block goes: deadlock walkers read them.
+cell::~cell() = default;
 
 cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
   static_assert(sizeof(caf::actor_control_block) == 56);
-  static_assert(sizeof(cell) == 184, "idle actors should stay this small");
+  static_assert(sizeof(cell) == 176, "idle actors should stay this small");
   if (rt.is_stopping())
     throw closed{"spawn<" + plain_name(info.name)
                  + ">: the system is stopping"};
@@ -200,8 +196,14 @@ cell_extras& cell::extras() {
 
 // -- running ------------------------------------------------------------------
 
+call_record* cell::records() const {
+  auto* x = extras_or_null();
+  return x == nullptr ? nullptr : x->active.load(); // seq_cst: wait_graph.hpp
+}
+
 bool cell::is_suspended() const {
-  return active_.load(std::memory_order_relaxed) != nullptr
+  auto* x = extras_or_null();
+  return x != nullptr && x->active.load(std::memory_order_relaxed) != nullptr
          && !info().is_reentrant;
 }
 
@@ -228,17 +230,15 @@ void cell::fail(std::exception_ptr e) noexcept {
 bool cell::try_rest() {
   std::uintptr_t empty = 0;
   auto suspended = is_suspended();
-  if (!inbox_.compare_exchange_strong(empty,
-                                      suspended ? suspended_tag : idle_tag,
-                                      std::memory_order_acq_rel))
+  if (!inbox_.compare_exchange_strong(
+        empty, suspended ? suspended_tag : idle_tag, std::memory_order_acq_rel))
     return false;
   if (suspended || !has(flag_bounded) || extras().box->is_empty())
     return true;
   // A bounded message came between our look and our rest; if its sender has
   // seen us resting, it has scheduled us.
   std::uintptr_t resting = idle_tag;
-  return !inbox_.compare_exchange_strong(resting, 0,
-                                         std::memory_order_acq_rel);
+  return !inbox_.compare_exchange_strong(resting, 0, std::memory_order_acq_rel);
 }
 
 caf::resumable::resume_result cell::resume(caf::execution_unit* host,
@@ -358,7 +358,7 @@ void cell::end(const stop_reason& reason) {
     return;
   current.ending = true;
   // Coroutines that wait will not go on: their locals go first.
-  while (auto* r = active_.load(std::memory_order_relaxed))
+  while (auto* r = records())
     r->abandon(r);
   if (info().on_stop != nullptr) {
     try {
@@ -511,8 +511,9 @@ std::string describe(const cell* c) {
 }
 
 void throw_null_ref() {
-  throw bad_argument{"this ref refers to no actor (default-made or moved "
-                     "from)"};
+  throw bad_argument{
+    "this ref refers to no actor (default-made or moved "
+    "from)"};
 }
 
 void check_class(cell* c, std::string_view name) {

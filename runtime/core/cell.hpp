@@ -2,7 +2,7 @@
 // cell: an actor as CAF sees it, with our mailbox. The object of the user's
 // class lies behind it in the same block:
 //
-//   [ control block 64 | cell 184 | object ... ]
+//   [ control block 64 | cell 176 | object ... ]
 //
 // Inlet: one word. Its low bits say who has to schedule the cell, the middle is
 // a stack of envelopes (newest first), the top counts them (it saturates).
@@ -13,8 +13,8 @@
 // Invariants: (1) at most one thread runs a cell; the right passes from the one
 //             that sets idle or suspended (release) to the one that clears it
 //             (acquire), and through the run queue. (2) The scheduler holds a
-//             reference while a cell is scheduled. (3) pending_, active_ and
-//             the object belong to whoever runs the cell.
+//             reference while a cell is scheduled. (3) pending_, the records
+//             and the object belong to whoever runs the cell.
 // Order:      taken batches are reversed and appended to pending_, so that
 //             messages of one sender stay in order. Urgent ones overtake.
 #pragma once
@@ -89,12 +89,8 @@ public:
     return *reinterpret_cast<const class_entry**>(
       reinterpret_cast<char*>(block()) + sizeof(caf::actor_control_block));
   }
-  const class_info& info() const {
-    return *entry_slot()->info;
-  }
-  home_block& home() const {
-    return *entry_slot()->home;
-  }
+  const class_info& info() const { return *entry_slot()->info; }
+  home_block& home() const { return *entry_slot()->home; }
   void* object() const {
     auto end = reinterpret_cast<std::uintptr_t>(this) + sizeof(cell);
     auto align = info().align;
@@ -112,8 +108,8 @@ public:
   bool push_system(envelope* e);
   /// Appends an urgent message together with a reference to this cell.
   void push_owning(envelope* e);
-  void schedule();          // adds a reference
-  void schedule_owning();   // takes one over
+  void schedule();        // adds a reference
+  void schedule_owning(); // takes one over
   std::size_t mailbox_size() const;
   bool is_closed() const {
     return (inbox_.load(std::memory_order_acquire) & closed_tag) != 0;
@@ -128,18 +124,14 @@ public:
 
   // -- requests from the actor itself -----------------------------------------
 
-  void quit() {
-    set(flag_quit);
-  }
+  void quit() { set(flag_quit); }
   void fail(std::exception_ptr e) noexcept;
 
   // -- coroutines (core/coroutine.cpp) ----------------------------------------
 
   void add_record(call_record& r);
   void remove_record(call_record& r) noexcept;
-  call_record* records() const {
-    return active_.load(); // seq_cst: see wait_graph.hpp
-  }
+  call_record* records() const;
   void note_deadline(std::int64_t due);
   void expire_records();
 
@@ -155,8 +147,8 @@ public:
 
   // -- state ------------------------------------------------------------------
 
-  static constexpr std::uint32_t flag_killed = 1;  // kill() was called
-  static constexpr std::uint32_t flag_quit = 2;    // ends after this message
+  static constexpr std::uint32_t flag_killed = 1; // kill() was called
+  static constexpr std::uint32_t flag_quit = 2;   // ends after this message
   static constexpr std::uint32_t flag_ended = 4;
   static constexpr std::uint32_t flag_bounded = 8;
   static constexpr std::uint32_t flag_own_thread = 16;
@@ -208,7 +200,6 @@ private:
 
   std::atomic<std::uintptr_t> inbox_{0}; // as if running, until `begin`
   envelope* pending_ = nullptr; // the last of a ring; its next is the first
-  std::atomic<call_record*> active_{nullptr};
   std::atomic<cell_extras*> extras_{nullptr};
   std::atomic<std::uint32_t> flags_; // the topmost byte: the shard
   std::atomic<std::uint32_t> pending_size_{0};

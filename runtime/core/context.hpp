@@ -34,9 +34,7 @@ public:
     current.self = self;
     current.home = home;
   }
-  ~context_scope() {
-    current = saved_;
-  }
+  ~context_scope() { current = saved_; }
   context_scope(const context_scope&) = delete;
   context_scope& operator=(const context_scope&) = delete;
 

@@ -12,10 +12,15 @@ namespace {
 // A reply of its own, for states that several actors await.
 struct extra_reply final : reply_node, pooled {};
 
+// The node in the block of `s`, null where there is none.
+reply_node* own_reply(state_base& s) noexcept {
+  return s.ops->reply == nullptr ? nullptr : s.ops->reply(&s);
+}
+
 void free_reply(reply_node* r) noexcept {
   auto* s = r->of;
   auto* to = r->to;
-  if (r != &s->reply)
+  if (r != own_reply(*s))
     delete static_cast<extra_reply*>(r);
   s->release();
   if (to != nullptr)
@@ -58,15 +63,14 @@ void notify_reply(waiter* w, state_base&) noexcept {
 
 } // namespace
 
-reply_node::reply_node() : waiter(&notify_reply), envelope(&reply_ops) {
-}
+reply_node::reply_node() : waiter(&notify_reply), envelope(&reply_ops) {}
 
 bool suspend_on(state_base& s, call_record& record,
                 std::coroutine_handle<> at) {
   auto* self = record.self;
-  auto* r = s.reply_used.exchange(true, std::memory_order_relaxed)
-              ? new extra_reply
-              : &s.reply;
+  auto* r = own_reply(s);
+  if (r == nullptr || s.reply_used.exchange(true, std::memory_order_relaxed))
+    r = new extra_reply;
   r->of = &s;
   r->to = self;
   r->record = &record;
@@ -118,19 +122,20 @@ void end_coroutine(call_record& record) noexcept {
 // -- records of a cell --------------------------------------------------------
 
 void cell::add_record(call_record& r) {
-  auto* head = active_.load(std::memory_order_relaxed);
+  auto& active = extras().active;
+  auto* head = active.load(std::memory_order_relaxed);
   r.prev = nullptr;
   r.next = head;
   if (head != nullptr)
     head->prev = &r;
-  active_.store(&r);
+  active.store(&r);
 }
 
 void cell::remove_record(call_record& r) noexcept {
   if (r.prev != nullptr)
     r.prev->next = r.next;
   else
-    active_.store(r.next);
+    extras().active.store(r.next);
   if (r.next != nullptr)
     r.next->prev = r.prev;
   r.prev = r.next = nullptr;
@@ -153,8 +158,7 @@ void cell::note_deadline(std::int64_t due) {
 namespace {
 
 struct deadline_check final : envelope, pooled {
-  deadline_check() : envelope(&table) {
-  }
+  deadline_check() : envelope(&table) {}
   static void run(envelope* e, cell& self, void*) {
     delete static_cast<deadline_check*>(e);
     self.expire_records();
@@ -170,8 +174,8 @@ struct deadline_check final : envelope, pooled {
 
 void cell_extras::on_deadline(sched::timer_node* n) noexcept {
   auto* node = static_cast<deadline_node*>(n);
-  auto* x = reinterpret_cast<cell_extras*>(
-    reinterpret_cast<char*>(node) - offsetof(cell_extras, deadline));
+  auto* x = reinterpret_cast<cell_extras*>(reinterpret_cast<char*>(node)
+                                           - offsetof(cell_extras, deadline));
   if (!lock_weak(x->self))
     return;
   auto* check = new deadline_check;

@@ -71,10 +71,13 @@ thrown inspect(const std::exception_ptr& e) {
 task_failed::task_failed(std::string type, std::string what, std::string where,
                          std::uint64_t actor, std::string node,
                          std::exception_ptr original)
-  : error(compose(type, what, where, actor, node)), type_(std::move(type)),
-    text_(std::move(what)), where_(std::move(where)), actor_(actor),
-    node_(std::move(node)), original_(std::move(original)) {
-}
+  : error(compose(type, what, where, actor, node)),
+    type_(std::move(type)),
+    text_(std::move(what)),
+    where_(std::move(where)),
+    actor_(actor),
+    node_(std::move(node)),
+    original_(std::move(original)) {}
 
 namespace detail {
 
@@ -95,8 +98,10 @@ std::exception_ptr translate(std::exception_ptr e, cell& self,
     return e;
   return std::make_exception_ptr(task_failed{std::move(t.type),
                                              std::move(t.what),
-                                             plain_name(where), id_of(&self),
-                                             {}, e});
+                                             plain_name(where),
+                                             id_of(&self),
+                                             {},
+                                             e});
 }
 
 void settle_thrown(state_base& s, cell& self) noexcept {
@@ -157,8 +162,7 @@ void report_unobserved(const state_base& s) noexcept {
     std::rethrow_exception(s.failure);
   } catch (const actor_stopped&) {
     return;
-  } catch (...) {
-  }
+  } catch (...) {}
   auto& list = unobserved();
   auto text = plain_name(s.what.empty() ? "a task" : s.what) + ": "
               + text_with_type(s.failure);

@@ -10,6 +10,7 @@
 #include "core/context.hpp"
 #include "sched/timer_wheel.hpp"
 #include "troupe/placement.hpp"
+#include "troupe/task.hpp"
 
 namespace troupe::detail {
 
@@ -19,8 +20,7 @@ class own_thread;
 /// The queue of a bounded mailbox. Invariant: calls_ <= max.
 class bounded_box {
 public:
-  explicit bounded_box(const mailbox& m) : max_(m.max), full_(m.full) {
-  }
+  explicit bounded_box(const mailbox& m) : max_(m.max), full_(m.full) {}
 
   enum class verdict { taken, full, closed };
 
@@ -41,12 +41,8 @@ public:
 
   bool is_empty() const;
   std::size_t size() const;
-  full_policy policy() const {
-    return full_;
-  }
-  std::size_t max() const {
-    return max_;
-  }
+  full_policy policy() const { return full_; }
+  std::size_t max() const { return max_; }
 
 private:
   const std::size_t max_;
@@ -60,11 +56,11 @@ private:
 };
 
 struct cell_extras {
-  explicit cell_extras(cell* c) : self(c) {
-    deadline.fire = &on_deadline;
-  }
+  explicit cell_extras(cell* c) : self(c) { deadline.fire = &on_deadline; }
 
   cell* self;
+  // The newest of the methods that wait; read by deadlock walkers.
+  std::atomic<call_record*> active{nullptr};
   std::unique_ptr<bounded_box> box;
   std::shared_ptr<own_thread> thread;
   std::exception_ptr failure;

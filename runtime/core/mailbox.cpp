@@ -147,11 +147,8 @@ std::string full_text(const cell& to, const bounded_box& box,
 
 // What a sender waits for that waits for room.
 struct room final : state_base, pooled {
-  room() : state_base(&table) {
-  }
-  static void free(state_base* s) noexcept {
-    delete static_cast<room*>(s);
-  }
+  room() : state_base(&table) {}
+  static void free(state_base* s) noexcept { delete static_cast<room*>(s); }
   static constexpr state_ops table{&free};
 };
 
@@ -194,9 +191,8 @@ bool post_bounded(cell& to, envelope* e) {
         break;
       case full_policy::wait:
         if (until == INT64_MAX)
-          until = std::min(current.deadline,
-                           due_after(std::chrono::nanoseconds{
-                             to.home().ask_deadline_ns}));
+          until = std::min(current.deadline, due_after(std::chrono::nanoseconds{
+                                               to.home().ask_deadline_ns}));
         wait_for_room(to, box, e, until);
         break;
       default:

@@ -12,8 +12,7 @@ namespace {
 struct down_message final : envelope, pooled {
   down what;
 
-  explicit down_message(down d) : envelope(&table), what(std::move(d)) {
-  }
+  explicit down_message(down d) : envelope(&table), what(std::move(d)) {}
   static void run(envelope* e, cell& self, void* object) {
     std::unique_ptr<down_message> m{static_cast<down_message*>(e)};
     if (self.info().on_down != nullptr)
@@ -34,9 +33,7 @@ public:
   monitor(cell* watcher, cell* other) : watcher_(watcher), other_(other) {
     retain_weak(watcher);
   }
-  ~monitor() override {
-    release_weak(watcher_);
-  }
+  ~monitor() override { release_weak(watcher_); }
   void actor_exited(const caf::error&, caf::execution_unit*) override {
     if (!lock_weak(watcher_))
       return;

@@ -37,8 +37,8 @@ std::optional<std::int64_t> integer(std::string_view text) {
 
 std::optional<std::int64_t> duration(std::string_view text) {
   static constexpr std::pair<std::string_view, std::int64_t> units[] = {
-    {"ns", 1},       {"us", 1'000},       {"ms", ms},
-    {"min", 60'000 * ms}, {"s", 1'000 * ms}, {"h", hour}};
+    {"ns", 1},         {"us", 1'000}, {"ms", ms}, {"min", 60'000 * ms},
+    {"s", 1'000 * ms}, {"h", hour}};
   for (auto& [name, factor] : units) {
     if (text.size() <= name.size()
         || text.substr(text.size() - name.size()) != name)
@@ -64,9 +64,12 @@ std::string show(nanoseconds d) {
                         : std::to_string(n) + "ns";
 }
 
-entry number(const char* name, std::size_t options::*field, std::int64_t least,
+entry number(const char* name, std::size_t options::* field, std::int64_t least,
              std::int64_t most, const char* range, const char* meaning) {
-  return {name, "a number", range, meaning,
+  return {name,
+          "a number",
+          range,
+          meaning,
           [=](options& o, std::string_view text) {
             auto n = integer(text);
             if (!n || *n < least || *n > most)
@@ -81,14 +84,17 @@ entry number(const char* name, std::size_t options::*field, std::int64_t least,
           }};
 }
 
-entry time(const char* name, nanoseconds options::*field, std::int64_t least,
+entry time(const char* name, nanoseconds options::* field, std::int64_t least,
            std::int64_t most, bool none, const char* range,
            const char* meaning) {
   auto fits = [=](nanoseconds d) {
     return (d.count() >= least && d.count() <= most)
            || (none && d == nanoseconds::max());
   };
-  return {name, "a time such as 20ms", range, meaning,
+  return {name,
+          "a time such as 20ms",
+          range,
+          meaning,
           [=](options& o, std::string_view text) {
             auto d = none && text == "none"
                        ? std::optional{nanoseconds::max().count()}

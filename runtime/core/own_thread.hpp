@@ -12,8 +12,7 @@ namespace troupe::detail {
 
 class own_thread {
 public:
-  explicit own_thread(cell* c) : cell_(c) {
-  }
+  explicit own_thread(cell* c) : cell_(c) {}
 
   /// The actor has work; passes a reference to it on.
   void wake();

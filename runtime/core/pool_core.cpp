@@ -17,14 +17,18 @@ namespace {
 constexpr std::size_t batch_max = 64;
 constexpr std::int64_t batch_short_ns = 50'000;
 constexpr std::size_t tasks_per_turn = 256;
+constexpr std::int64_t turn_ns = 1'000'000;
 
 std::atomic<std::uint64_t> next_pool_id{1};
 
 // The pool whose task runs on this thread.
 constinit thread_local const pool_core* inside = nullptr;
 
-// The pools whose initializer has run on this thread.
-thread_local std::vector<std::uint64_t> initialized;
+// Threads by number: the system's ids are given again.
+std::atomic<std::uint64_t> next_thread_number{1};
+thread_local std::uint64_t thread_number = 0;
+// The pool whose initializer is known to have run on this thread.
+constinit thread_local std::uint64_t initialized_for = 0;
 
 std::size_t size_between(std::ptrdiff_t n, std::size_t automatic,
                          std::size_t most, const char* what) {
@@ -49,20 +53,23 @@ pool_core::pool_core(runtime& rt, const thread_pool_options& opts)
   if (full_ == full_policy::drop_newest || full_ == full_policy::drop_oldest)
     throw bad_argument{"thread_pool: full must be wait, reject or caller_runs: "
                        "a pool does not drop tasks"};
-  room_until_.store(most_);
-  std::lock_guard guard{home_.pools_mutex};
-  if (home_.pools_closed)
-    throw closed{"thread_pool: the system is stopping"};
+  room_until_.store(most_ + workers_);
   for (std::size_t i = 0; i < workers_; ++i) {
-    runners_.push_back(new runner);
+    runners_.push_back(std::make_unique<runner>());
     runners_[i]->pool = this;
     runners_[i]->index = i;
   }
-  home_.pools.push_back(this);
+  std::lock_guard guard{home_.pools_mutex};
+  if (home_.pools_closed)
+    throw closed{"thread_pool: the system has stopped"};
+  home_.pools.reserve(home_.pools.size() + 1);
   scheduler_->reserve(workers_);
+  home_.pools.push_back(this);
 }
 
-pool_core::~pool_core() {
+pool_core::~pool_core() = default;
+
+void pool_core::close() {
   shut_down(shutdown_mode::drain, time_limit::none);
   {
     // In the list: the system is alive as long as the lock is held.
@@ -70,10 +77,10 @@ pool_core::~pool_core() {
     if (std::erase(home_.pools, this) > 0)
       scheduler_->unreserve(workers_);
   }
-  while (!orphaned_.load() && present_.load(std::memory_order_acquire) != 0)
-    ::sched_yield();
-  for (auto* r : runners_)
-    r->intrusive_ptr_release_impl();
+  // Drained: no runner looks at it again. What it holds goes now and here.
+  if (!orphaned_.load())
+    initializer_ = nullptr;
+  release();
 }
 
 bool pool_core::is_current() const {
@@ -82,7 +89,7 @@ bool pool_core::is_current() const {
 
 // -- submitting ---------------------------------------------------------------
 
-void pool_core::submit(pool_task* t) {
+void pool_core::submit(pool_task* t, bool may_reject) {
   auto refuse = [t](std::exception_ptr why) {
     t->drop(t, nullptr);
     std::rethrow_exception(why);
@@ -93,7 +100,7 @@ void pool_core::submit(pool_task* t) {
     refuse(why_closed());
   }
   if (n > room_until_.load(std::memory_order_relaxed) && !has_room(n)) {
-    if (full_ == full_policy::reject) {
+    if (full_ == full_policy::reject && may_reject) {
       submitted_.fetch_sub(1);
       refuse(std::make_exception_ptr(rejected{
         "thread_pool: its queue is full (the limit is "
@@ -101,7 +108,7 @@ void pool_core::submit(pool_task* t) {
     }
     if (full_ == full_policy::caller_runs || is_current()) {
       auto* before = std::exchange(inside, this);
-      count_elsewhere(t->run(t));
+      count_elsewhere(finish(t));
       inside = before;
       return;
     }
@@ -119,11 +126,12 @@ void pool_core::submit(pool_task* t) {
     activate_one();
   // The system ended between our look and our push: nobody else will look.
   if (orphaned_.load(std::memory_order_seq_cst))
-    drop_queued(nullptr);
+    drop_queued(why_closed());
 }
 
 bool pool_core::has_room(std::uint64_t n) {
-  auto until = finished() + most_;
+  // Those that run are not queued.
+  auto until = finished() + most_ + workers_;
   room_until_.store(until, std::memory_order_relaxed);
   return n <= until;
 }
@@ -152,7 +160,6 @@ bool pool_core::schedule(runner& r) {
   std::lock_guard guard{schedule_mutex_};
   if (orphaned_.load())
     return false;
-  present_.fetch_add(1);
   r.intrusive_ptr_add_ref_impl();
   scheduler_->inject(&r);
   return true;
@@ -190,18 +197,18 @@ pool_core::runner::resume(caf::execution_unit*, std::size_t) {
   auto& p = *pool;
   auto* before = std::exchange(inside, pool);
   auto result = resume_later;
-  if (!p.initialize()) {
-    std::exception_ptr why = p.why_closed();
-    p.drop_queued(why);
-  }
+  auto until = sched::now_ns() + turn_ns;
   for (std::size_t n = 0; n < tasks_per_turn; ++n) {
     auto* t = p.take(*this);
     if (t != nullptr) {
       in_task.store(true, std::memory_order_relaxed);
-      auto how = t->run(t);
+      auto how = p.finish(t);
       in_task.store(false, std::memory_order_relaxed);
       if (how != pool_task::end::elsewhere)
         counts.count(how);
+      // Long tasks come in small batches.
+      if (batch < 8 && (p.rt_->is_stopping() || sched::now_ns() >= until))
+        break;
       continue;
     }
     // Rule 3: leave first, look again after.
@@ -218,9 +225,21 @@ pool_core::runner::resume(caf::execution_unit*, std::size_t) {
   inside = before;
   if (p.waiting_.load() > 0)
     p.signal();
-  if (result == done)
-    p.present_.fetch_sub(1, std::memory_order_release);
   return result;
+}
+
+// Runs a task, or drops it when that is all that may happen to it.
+pool_task::end pool_core::finish(pool_task* t) {
+  auto how = pool_task::end::elsewhere;
+  if (dropping_.load(std::memory_order_relaxed))
+    how = t->drop(t, nullptr);
+  else if (!is_initialized() && !initialize())
+    how = t->drop(t, why_closed());
+  else
+    return t->run(t);
+  if (how == pool_task::end::dropped)
+    has_dropped_.store(true);
+  return how;
 }
 
 pool_task* pool_core::take(runner& r) {
@@ -306,30 +325,73 @@ bool pool_core::has_work() {
   return false;
 }
 
+bool pool_core::is_initialized() {
+  return !is_broken_.load(std::memory_order_relaxed)
+         && (!initializer_ || initialized_for == id_);
+}
+
 // Once per thread; false when the pool is broken by it.
 bool pool_core::initialize() {
-  if (!initializer_)
-    return true;
   if (is_broken_.load())
     return false;
-  if (std::find(initialized.begin(), initialized.end(), id_)
-      != initialized.end())
-    return true;
+  if (thread_number == 0)
+    thread_number = next_thread_number.fetch_add(1);
+  {
+    std::lock_guard guard{mutex_};
+    if (std::find(initialized_.begin(), initialized_.end(), thread_number)
+        != initialized_.end()) {
+      initialized_for = id_;
+      return true;
+    }
+  }
   try {
     initializer_();
-    initialized.push_back(id_);
+    std::lock_guard guard{mutex_};
+    initialized_.push_back(thread_number);
+    initialized_for = id_;
     return true;
   } catch (...) {
     auto text = text_with_type(std::current_exception());
     spdlog::error("thread_pool: its initializer failed: {}", text);
-    std::lock_guard guard{mutex_};
-    if (!broken_)
-      broken_ = std::make_exception_ptr(
-        closed{"thread_pool: broken, its initializer failed: " + text});
+    auto why = std::make_exception_ptr(
+      closed{"thread_pool: broken, its initializer failed: " + text});
+    {
+      std::lock_guard guard{mutex_};
+      if (!broken_)
+        broken_ = why;
+    }
     is_broken_.store(true);
     closed_.store(true);
+    drop_queued(why);
     return false;
   }
+}
+
+void pool_core::begin_stoppable(stoppable& s) noexcept {
+  std::lock_guard guard{stoppable_mutex_};
+  s.next = stoppable_;
+  if (s.next != nullptr)
+    s.next->previous = &s;
+  stoppable_ = &s;
+}
+
+void pool_core::end_stoppable(stoppable& s) noexcept {
+  std::lock_guard guard{stoppable_mutex_};
+  if (s.next != nullptr)
+    s.next->previous = s.previous;
+  (s.previous != nullptr ? s.previous->next : stoppable_) = s.next;
+}
+
+void pool_core::ask_to_stop() {
+  std::vector<std::stop_source> all;
+  {
+    std::lock_guard guard{stoppable_mutex_};
+    for (auto* s = stoppable_; s != nullptr; s = s->next)
+      all.push_back(s->source);
+  }
+  // Callbacks of users, so without the lock.
+  for (auto& s : all)
+    s.request_stop();
 }
 
 // -- ending -------------------------------------------------------------------
@@ -344,6 +406,8 @@ std::uint64_t pool_core::finished() const {
 void pool_core::count_elsewhere(pool_task::end how) {
   if (how == pool_task::end::elsewhere)
     return;
+  if (how == pool_task::end::dropped)
+    has_dropped_.store(true);
   {
     std::lock_guard guard{mutex_};
     elsewhere_.count(how);
@@ -405,13 +469,17 @@ drain_report pool_core::shut_down(shutdown_mode mode, std::int64_t limit_ns) {
   auto until = limit_ns == time_limit::none
                  ? sched::never_ns
                  : due_after(std::chrono::nanoseconds{limit_ns});
-  auto before = cancelled();
-  if (mode == shutdown_mode::cancel_pending)
+  has_dropped_.store(false);
+  if (mode == shutdown_mode::cancel_pending) {
+    dropping_.store(true);
     drop_queued(nullptr);
+  }
   drain_report r;
   if (!await_drained(until)) {
-    drop_queued(nullptr);
     r.clean = false;
+    dropping_.store(true);
+    drop_queued(nullptr);
+    ask_to_stop();
   }
   r.cancelled = cancelled();
   r.done = elsewhere_.done.load();
@@ -422,7 +490,7 @@ drain_report pool_core::shut_down(shutdown_mode mode, std::int64_t limit_ns) {
     if (runners_[i]->in_task.load())
       ++r.running;
   }
-  if (r.cancelled != before)
+  if (has_dropped_.load())
     r.clean = false;
   return r;
 }
@@ -435,13 +503,20 @@ std::uint64_t pool_core::cancelled() const {
 }
 
 void pool_core::orphan() {
+  auto why = std::make_exception_ptr(
+    closed{"thread_pool: the system has stopped"});
+  {
+    std::lock_guard guard{mutex_};
+    if (!broken_)
+      broken_ = why;
+  }
   closed_.store(true);
   {
     std::lock_guard guard{schedule_mutex_};
     orphaned_.store(true);
   }
-  drop_queued(std::make_exception_ptr(
-    closed{"thread_pool: the system has stopped"}));
+  drop_queued(why);
+  ask_to_stop();
   signal();
 }
 
@@ -453,16 +528,63 @@ pool_core* make_pool(runtime& rt, const thread_pool_options& opts) {
 
 void close_pool(pool_core* p) noexcept {
   if (!p->is_current()) {
-    delete p;
+    p->close();
     return;
   }
   spdlog::error("a thread_pool is destroyed by one of its own tasks; it drains "
                 "in the background");
-  std::thread{[p] { delete p; }}.detach();
+  std::thread{[p] { p->close(); }}.detach();
 }
 
-void submit_to(pool_core* p, pool_task* t) {
-  p->submit(t);
+void submit_to(pool_core* p, pool_task* t, bool may_reject) {
+  p->submit(t, may_reject);
+}
+
+void begin_stoppable(pool_core* p, stoppable& s) noexcept {
+  p->begin_stoppable(s);
+}
+
+void end_stoppable(pool_core* p, stoppable& s) noexcept {
+  p->end_stoppable(s);
+}
+
+void sweep::note(std::size_t at) noexcept {
+  std::lock_guard guard{mutex};
+  if (error && error_at < at)
+    return;
+  error = std::current_exception();
+  error_at = at;
+}
+
+bool sweep::is_late() noexcept {
+  if (sched::now_ns() >= due)
+    over.store(true, std::memory_order_relaxed);
+  return over.load(std::memory_order_relaxed);
+}
+
+void sweep::join(std::vector<future<void>>& parts) {
+  for (auto& p : parts)
+    if (!wait_settled(*p.shared_state(), due)) {
+      over.store(true, std::memory_order_relaxed);
+      break;
+    }
+  if (over.load(std::memory_order_relaxed))
+    for (auto& p : parts)
+      p.cancel();
+  for (auto& p : parts)
+    p.wait();
+}
+
+void sweep::conclude(std::vector<future<void>>& parts) {
+  if (error)
+    std::rethrow_exception(error);
+  auto begun = std::min(size, next.load());
+  if (over.load())
+    throw timeout{"for_each: the deadline has passed, " + std::to_string(begun)
+                  + " of " + std::to_string(size) + " inputs had begun"};
+  if (begun < size)
+    for (auto& p : parts)
+      p.get(); // the pool was shut down: one of them says so
 }
 
 bool is_inside(const pool_core* p) noexcept {
@@ -486,6 +608,11 @@ std::size_t checked_size(std::ptrdiff_t n, std::size_t automatic,
                          const char* what) {
   return size_between(n, std::max<std::size_t>(1, automatic), SIZE_MAX / 2,
                       what);
+}
+
+std::size_t window_for(std::size_t chunk, std::size_t workers) {
+  constexpr std::size_t most = SIZE_MAX / 2;
+  return chunk > most / (4 * workers) ? most : 4 * chunk * workers;
 }
 
 std::size_t chunk_for(std::size_t inputs, std::size_t workers) {

@@ -11,7 +11,12 @@
 // 4. How many tasks a runner takes at once adapts: more only while a batch
 //    takes microseconds, so that a long task never has short ones behind it
 //    that others could not take (they can steal them too).
-// 5. Accepted == submitted_ - the sum of what runners, helpers and drops have
+// 5. A turn ends after so many tasks or after a millisecond: the actors of the
+//    same worker get theirs.
+// 6. Once dropping_ is set, what a runner still finds is dropped, not run.
+// 7. A runner that is scheduled or in resume holds a reference to the pool;
+//    the last one frees it. So neither end waits for the other.
+// 8. Accepted == submitted_ - the sum of what runners, helpers and drops have
 //    finished; nobody counts a task twice (pool_task::end::elsewhere).
 #pragma once
 
@@ -49,7 +54,11 @@ public:
   pool_core(runtime& rt, const thread_pool_options& opts);
   ~pool_core();
 
-  void submit(pool_task* t);
+  void submit(pool_task* t, bool may_reject);
+
+  /// Drains, then gives the owner's reference back.
+  void close();
+
   drain_report shut_down(shutdown_mode mode, std::int64_t limit_ns);
 
   /// The system has stopped: nothing will run any more.
@@ -60,6 +69,8 @@ public:
   }
   bool is_current() const;
   void count_elsewhere(pool_task::end how);
+  void begin_stoppable(stoppable& s) noexcept;
+  void end_stoppable(stoppable& s) noexcept;
 
 private:
   // One of `workers_` places at which tasks run; a job of the scheduler.
@@ -70,14 +81,11 @@ private:
       return function_object;
     }
     void intrusive_ptr_add_ref_impl() override {
-      refs.fetch_add(1, std::memory_order_relaxed);
+      pool->refs_.fetch_add(1, std::memory_order_relaxed);
     }
     void intrusive_ptr_release_impl() override {
-      if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
-        delete this;
+      pool->release();
     }
-
-    std::atomic<std::uint32_t> refs{1}; // the pool's, and the scheduler's
 
     pool_core* pool = nullptr;
     std::size_t index = 0;
@@ -94,7 +102,13 @@ private:
   pool_task* take_ready(runner& r);
   pool_task* steal(const runner& thief);
   bool has_work();
+  bool is_initialized();
   bool initialize();
+  pool_task::end finish(pool_task* t);
+  void release() {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete this;
+  }
   void drain_inbox_locked();
   void drop_queued(std::exception_ptr why);
   std::uint64_t finished() const;
@@ -104,6 +118,7 @@ private:
   bool await_drained(std::int64_t until);
   bool has_room(std::uint64_t n);
   bool wait_for_room(std::uint64_t n);
+  void ask_to_stop();
   std::exception_ptr why_closed();
   std::uint64_t cancelled() const;
   bool schedule(runner& r);
@@ -115,18 +130,19 @@ private:
   const std::size_t workers_;
   const std::size_t most_;
   const full_policy full_;
-  const std::function<void()> initializer_;
+  std::function<void()> initializer_;
   const std::uint64_t id_;
-  std::vector<runner*> runners_;
+  std::vector<std::unique_ptr<runner>> runners_;
+  std::atomic<std::uint32_t> refs_{1}; // the owner's, and the scheduler's
   alignas(64) std::atomic<pool_task*> inbox_{nullptr};
   std::atomic<std::uint64_t> submitted_{0};
   alignas(64) std::atomic<std::uint32_t> active_{0};
-  // Runners that are scheduled or in resume; falls as their last access to us.
-  std::atomic<std::uint32_t> present_{0};
   std::atomic<std::uint64_t> room_until_{0}; // submitted_ may grow to this
   std::atomic<std::uint32_t> waiting_{0}; // threads in await_* below
   std::atomic<std::uint32_t> signal_{0};
   std::atomic<bool> closed_{false};
+  std::atomic<bool> dropping_{false};
+  std::atomic<bool> has_dropped_{false};
   std::atomic<bool> orphaned_{false};
   std::mutex schedule_mutex_; // scheduling against orphan()
   std::mutex mutex_;
@@ -135,8 +151,11 @@ private:
   std::size_t ready_size_ = 0;       // under mutex_
   std::atomic<std::size_t> ready_hint_{0};
   pool_counts elsewhere_;            // under mutex_ to write
-  std::exception_ptr broken_; // under mutex_
+  std::exception_ptr broken_;        // under mutex_; why, if not by shutdown
   std::atomic<bool> is_broken_{false};
+  std::vector<std::uint64_t> initialized_; // under mutex_: threads' numbers
+  std::mutex stoppable_mutex_;
+  stoppable* stoppable_ = nullptr; // under stoppable_mutex_
 };
 
 } // namespace troupe::detail

@@ -27,8 +27,8 @@ namespace troupe::detail {
 
 namespace {
 
-constexpr int owned_signals[] = {SIGINT,  SIGTERM, SIGQUIT,
-                                 SIGHUP,  SIGUSR1, SIGUSR2};
+constexpr int owned_signals[] = {SIGINT, SIGTERM, SIGQUIT,
+                                 SIGHUP, SIGUSR1, SIGUSR2};
 
 struct signal_observers {
   std::mutex mutex;
@@ -125,7 +125,7 @@ private:
                  : number == SIGTERM ? "terminated"
                                      : ::strsignal(number));
     // The program's function may wait for ever: the end comes from here.
-    ender_ = std::thread{[this, &sys, number] {
+    ender_ = std::thread{[&sys, number] {
       auto report = sys.stop();
       if (!report.clean)
         std::fprintf(stderr, "%s\n", to_string(report).c_str());

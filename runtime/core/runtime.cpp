@@ -112,13 +112,16 @@ std::uint64_t registry::spawned() const {
 // -- runtime ------------------------------------------------------------------
 
 runtime::runtime(system& facade, options opts)
-  : facade_(facade), options_(std::move(opts)), home_(new home_block),
-    threads_(options_.blocking_threads_max), config_(*this) {
+  : facade_(facade),
+    options_(std::move(opts)),
+    home_(new home_block),
+    threads_(options_.blocking_threads_max),
+    config_(*this) {
   check_options(options_);
   if (options_.workers == 0)
     options_.workers = sched::usable_cpus();
-  activities_ = std::vector<activity>(
-    options_.workers + options_.spare_workers_max + 1024);
+  activities_ =
+    std::vector<activity>(options_.workers + options_.spare_workers_max + 1024);
   static std::mutex kept_mutex;
   static auto* kept = new std::vector<home_block*>; // reachable for ever
   {
@@ -244,7 +247,9 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   await(drain_until, [&] { return is_quiet(); });
   stopping_.store(true, std::memory_order_release);
   stop_actors(cell::flag_shutdown, false);
-  auto gone = [&] { return live_.size() == 0 && caf_->registry().running() <= caf_own_; };
+  auto gone = [&] {
+    return live_.size() == 0 && caf_->registry().running() <= caf_own_;
+  };
   if (!await(until, gone)) {
     report_.clean = false;
     report_.in_the_way = stragglers(100);
@@ -299,7 +304,8 @@ bool runtime::destroy_caf(std::int64_t until) {
   std::unique_lock guard{shared->mutex};
   auto when = std::chrono::steady_clock::time_point{
     std::chrono::nanoseconds{std::max(until, sched::now_ns() + 200'000'000)}};
-  auto done = shared->ended.wait_until(guard, when, [&] { return shared->done; });
+  auto done = shared->ended.wait_until(guard, when,
+                                       [&] { return shared->done; });
   guard.unlock();
   if (done)
     t.join();
@@ -444,8 +450,7 @@ void dead_letter_to(cell& to, envelope* e, drop_reason why) noexcept {
 }
 
 void post_or_drop(cell* to, envelope* e) {
-  if (to->has(cell::flag_bounded) ? !to->push_system(e)
-                                  : !to->push(e, false))
+  if (to->has(cell::flag_bounded) ? !to->push_system(e) : !to->push(e, false))
     dead_letter_to(*to, e, drop_reason::stopped);
 }
 
@@ -453,8 +458,9 @@ void run_blocking(runtime* rt, std::function<void()> f) {
   if (rt == nullptr)
     rt = runtime::of_this_thread();
   if (rt == nullptr)
-    throw bad_argument{"blocking(f) outside of an actor or task: use "
-                       "blocking(sys, f)"};
+    throw bad_argument{
+      "blocking(f) outside of an actor or task: use "
+      "blocking(sys, f)"};
   rt->threads().run([rt, f = std::move(f), due = current.deadline] {
     context_scope scope{nullptr, rt};
     current.deadline = due;
@@ -475,8 +481,7 @@ system::system(options opts)
                rt->stop(rt->settings().stop_deadline.count());
                if (!rt->is_stuck())
                  delete rt;
-             }) {
-}
+             }) {}
 
 system::~system() {
   if (!runtime_->is_own_thread()) {
@@ -487,8 +492,9 @@ system::~system() {
   }
   // On one of its own threads a system can't wait for itself: another thread
   // does, and frees it. Actors that need the facade are gone by then.
-  spdlog::error("a troupe::system is destroyed on one of its own threads; it "
-                "ends in the background");
+  spdlog::error(
+    "a troupe::system is destroyed on one of its own threads; it "
+    "ends in the background");
   auto* rt = runtime_.release();
   std::thread{[rt] {
     rt->stop(rt->settings().stop_deadline.count());
@@ -499,8 +505,9 @@ system::~system() {
 
 stop_report system::stop(time_limit deadline) {
   if (runtime_->is_own_thread())
-    throw bad_argument{"system::stop is called by one of its own actors or "
-                       "tasks and would wait for itself"};
+    throw bad_argument{
+      "system::stop is called by one of its own actors or "
+      "tasks and would wait for itself"};
   return runtime_->stop(std::max<std::int64_t>(0, deadline.ns()));
 }
 

@@ -21,8 +21,7 @@ namespace troupe::detail {
 
 /// CAF's configuration with a way back to us.
 struct caf_config : caf::actor_system_config {
-  explicit caf_config(runtime& r) : rt(r) {
-  }
+  explicit caf_config(runtime& r) : rt(r) {}
   runtime& rt;
 };
 
@@ -54,9 +53,7 @@ private:
       while (locked_.exchange(true, std::memory_order_acquire))
         wait();
     }
-    void unlock() {
-      locked_.store(false, std::memory_order_release);
-    }
+    void unlock() { locked_.store(false, std::memory_order_release); }
 
   private:
     void wait();
@@ -78,45 +75,25 @@ public:
   runtime(system& facade, options opts);
   ~runtime();
 
-  system& facade() {
-    return facade_;
-  }
-  const options& settings() const {
-    return options_;
-  }
-  caf::actor_system& caf() {
-    return *caf_;
-  }
-  sched::scheduler& scheduler() {
-    return *scheduler_;
-  }
-  blocking_threads& threads() {
-    return threads_;
-  }
-  registry& live() {
-    return live_;
-  }
-  home_block& home() {
-    return *home_;
-  }
+  system& facade() { return facade_; }
+  const options& settings() const { return options_; }
+  caf::actor_system& caf() { return *caf_; }
+  sched::scheduler& scheduler() { return *scheduler_; }
+  blocking_threads& threads() { return threads_; }
+  registry& live() { return live_; }
+  home_block& home() { return *home_; }
   const class_entry* entry_for(const class_info& info);
-  activity& activity_of(std::size_t worker) {
-    return activities_[worker];
-  }
+  activity& activity_of(std::size_t worker) { return activities_[worker]; }
   caf::node_id take_node() const;
 
-  bool is_stopping() const {
-    return stopping_.load(std::memory_order_acquire);
-  }
+  bool is_stopping() const { return stopping_.load(std::memory_order_acquire); }
 
   /// Ends everything; see system.hpp. Leaves the object unusable but whole.
   stop_report stop(std::int64_t deadline_ns);
 
   /// Whether some thread of ours could not be joined: then the object must be
   /// left alone for ever.
-  bool is_stuck() const {
-    return stuck_;
-  }
+  bool is_stuck() const { return stuck_; }
 
   bool is_own_thread() const;
 

@@ -44,8 +44,7 @@ std::uintptr_t word_of(waiter* w) {
 struct thread_waiter final : waiter {
   std::atomic<std::uint32_t> word{0};
 
-  thread_waiter() : waiter(&wake) {
-  }
+  thread_waiter() : waiter(&wake) {}
 
   static void wake(waiter* w, state_base&) noexcept {
     auto* self = static_cast<thread_waiter*>(w);
@@ -55,9 +54,7 @@ struct thread_waiter final : waiter {
       sched::futex_wake(*address);
   }
 
-  bool is_woken() const {
-    return word.load(std::memory_order_acquire) == 1;
-  }
+  bool is_woken() const { return word.load(std::memory_order_acquire) == 1; }
 
   void sleep(std::int64_t until) {
     std::uint32_t looking = 0;
@@ -71,23 +68,26 @@ struct thread_waiter final : waiter {
   }
 };
 
-// Foreign threads look a little before they sleep; how long adapts to success.
-thread_local std::int64_t spin_ns = 20'000;
+// Foreign threads look a little before they sleep: as long as a wake-up takes
+// if the last wait was of that order, else hardly at all.
+constexpr std::int64_t spin_least_ns = 2'000, spin_most_ns = 60'000;
+thread_local std::int64_t spin_ns = spin_most_ns;
 
-bool spin_for(thread_waiter& w) {
-  constexpr std::int64_t least = 2'000, most = 60'000;
-  auto until = sched::now_ns() + spin_ns;
+bool spin_for(thread_waiter& w, std::int64_t began) {
+  auto until = began + spin_ns;
   do {
     for (int i = 0; i < 32; ++i) {
-      if (w.is_woken()) {
-        spin_ns = std::min(most, spin_ns + spin_ns / 4);
+      if (w.is_woken())
         return true;
-      }
       sched::cpu_relax();
     }
   } while (sched::now_ns() < until);
-  spin_ns = std::max(least, spin_ns - spin_ns / 8);
   return false;
+}
+
+void adapt_spin(std::int64_t waited) {
+  spin_ns = waited < 2 * spin_most_ns ? spin_most_ns
+                                      : std::max(spin_least_ns, spin_ns / 2);
 }
 
 } // namespace
@@ -181,11 +181,13 @@ bool wait_settled(state_base& s, std::int64_t until) {
   if (!s.add_waiter(w))
     return true;
   auto is_worker = sched::worker::current() != nullptr;
-  if (is_worker || !spin_for(w)) {
+  if (is_worker || !spin_for(w, now)) {
     sched::blocking_section section;
     w.sleep(std::min(until, s.due));
     if (!w.is_woken())
       s.expire(sched::now_ns());
+    if (!is_worker)
+      adapt_spin(sched::now_ns() - now);
   }
   if (!w.is_woken() && !s.remove_waiter(w))
     w.sleep(sched::never_ns); // it is being notified at this moment
@@ -223,16 +225,14 @@ state_base* take_asking(const void* tag) noexcept {
   current.asking = nullptr;
   // Pending again: whoever asked may still cancel.
   auto was = phase::running;
-  s->at.compare_exchange_strong(was, phase::pending,
-                                std::memory_order_acq_rel);
+  s->at.compare_exchange_strong(was, phase::pending, std::memory_order_acq_rel);
   s->retain();
   return s;
 }
 
 asking_scope::asking_scope(state_base& s, const void* tag) noexcept
   : state_(std::exchange(current.asking, &s)),
-    tag_(std::exchange(current.asking_tag, tag)) {
-}
+    tag_(std::exchange(current.asking_tag, tag)) {}
 
 asking_scope::~asking_scope() {
   current.asking = state_;

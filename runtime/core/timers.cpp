@@ -36,9 +36,7 @@ void run_timer(envelope* e, cell& self, void*) {
   auto* t = static_cast<actor_timer*>(e);
   struct hold {
     actor_timer* t;
-    ~hold() {
-      release_timer(t);
-    }
+    ~hold() { release_timer(t); }
   } mailbox_reference{t};
   if (t->finished.load(std::memory_order_relaxed))
     return;
@@ -84,7 +82,10 @@ void fire_timer(sched::timer_node* n) noexcept {
 
 actor_timer::actor_timer(cell* c, std::int64_t first, std::int64_t period,
                          std::unique_ptr<timer_call> f)
-  : envelope(&timer_ops), owner(c), period_ns(period), due_ns(first),
+  : envelope(&timer_ops),
+    owner(c),
+    period_ns(period),
+    due_ns(first),
     call(std::move(f)) {
   fire = &fire_timer;
   retain_weak(c);

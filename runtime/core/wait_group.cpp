@@ -19,12 +19,10 @@ public:
     state_base* state = nullptr; // counted while linked
     std::size_t index = 0;
     bool linked = false; // the owner's view
-    member() : waiter(&settled) {
-    }
+    member() : waiter(&settled) {}
   };
 
-  explicit wait_group(std::size_t n) : members_(new member[n]), size_(n) {
-  }
+  explicit wait_group(std::size_t n) : members_(new member[n]), size_(n) {}
 
   static void settled(waiter* w, state_base&) noexcept {
     auto* m = static_cast<member*>(w);
@@ -66,6 +64,8 @@ public:
         return i;
       if (until <= now)
         return std::nullopt;
+      if (help())
+        continue;
       auto wake = std::min(until, due);
       sched::blocking_section section;
       sched::futex_wait(signal_, seen,
@@ -96,6 +96,21 @@ private:
     return i;
   }
 
+  // A task of a pool runs what it waits for and nobody has begun.
+  bool help() {
+    while (helped_ < size_) {
+      auto& m = members_[helped_++];
+      if (!m.linked || m.state->is_settled())
+        continue;
+      if (m.state->ops->run_here != nullptr) {
+        m.state->ops->run_here(m.state);
+        if (m.state->is_settled())
+          return true;
+      }
+    }
+    return false;
+  }
+
   // Expires what is due; the earliest of what is not.
   std::int64_t expire(std::int64_t now) {
     if (now < next_due_)
@@ -120,7 +135,8 @@ private:
   const std::size_t size_;
   std::mutex mutex_;
   std::deque<std::size_t> done_; // under mutex_
-  std::int64_t next_due_ = 0; // the owner's: nothing is due before
+  std::int64_t next_due_ = 0;    // the owner's: nothing is due before
+  std::size_t helped_ = 0; // the owner's: members before it were offered help
   std::atomic<std::uint32_t> signal_{0};
   std::atomic<std::uint32_t> refs_{1};
 };
@@ -178,22 +194,16 @@ constexpr message_ops continuation_ops{&run_continuation, &drop_continuation,
 // A continuation outside of actors, as a job of the worker that settles.
 class continuation_job final : public caf::resumable, public pooled {
 public:
-  explicit continuation_job(continuation* c) : next_(c) {
-  }
+  explicit continuation_job(continuation* c) : next_(c) {}
   resume_result resume(caf::execution_unit* host, std::size_t) override {
     context_scope scope{
       nullptr, &static_cast<const caf_config&>(host->system().config()).rt};
     next_->run(next_, true);
     return done;
   }
-  subtype_t subtype() const override {
-    return function_object;
-  }
-  void intrusive_ptr_add_ref_impl() override {
-  }
-  void intrusive_ptr_release_impl() override {
-    delete this;
-  }
+  subtype_t subtype() const override { return function_object; }
+  void intrusive_ptr_add_ref_impl() override {}
+  void intrusive_ptr_release_impl() override { delete this; }
 
 private:
   continuation* next_;
@@ -217,8 +227,7 @@ struct expiry final : waiter, sched::timer_node, pooled {
   state_ptr<state_base> of;
   sched::timer_thread* timers;
 
-  expiry(state_base& s, sched::timer_thread& t)
-    : waiter(&settled), timers(&t) {
+  expiry(state_base& s, sched::timer_thread& t) : waiter(&settled), timers(&t) {
     s.retain();
     of = state_ptr<state_base>{&s};
     fire = &passed;
@@ -251,8 +260,9 @@ void flush_expiries() {
 }
 
 continuation::continuation(void (*f)(continuation*, bool) noexcept)
-  : waiter(&notify_continuation), envelope(&continuation_ops), run(f) {
-}
+  : waiter(&notify_continuation),
+    envelope(&continuation_ops),
+    run(f) {}
 
 void continue_with(state_base& from, continuation* next) {
   from.retain();

@@ -16,11 +16,11 @@
 #include <memory>
 
 #if defined(__SANITIZE_THREAD__)
-#define TROUPE_TSAN 1
+#  define TROUPE_TSAN 1
 #elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TROUPE_TSAN 1
-#endif
+#  if __has_feature(thread_sanitizer)
+#    define TROUPE_TSAN 1
+#  endif
 #endif
 
 namespace troupe::sched {
@@ -31,8 +31,7 @@ class job_deque {
   static_assert(Capacity >= 2 && (Capacity & (Capacity - 1)) == 0);
 
 public:
-  job_deque() : buffer_(new std::atomic<T*>[Capacity]) {
-  }
+  job_deque() : buffer_(new std::atomic<T*>[Capacity]) {}
 
   /// Appends at the bottom; false when full.
   bool push(T* job) {
@@ -90,9 +89,7 @@ public:
     return n > 0 ? n : 0;
   }
 
-  bool empty() const {
-    return size() == 0;
-  }
+  bool empty() const { return size() == 0; }
 
 private:
   std::atomic<T*>& at(std::int64_t i) {

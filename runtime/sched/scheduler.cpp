@@ -20,7 +20,8 @@ long membarrier(int command) {
 } // namespace
 
 scheduler::scheduler(caf::actor_system& sys, const scheduler_options& opts)
-  : abstract_coordinator(sys), options_(opts),
+  : abstract_coordinator(sys),
+    options_(opts),
     timers_([this] { return look_for_stalls(); }, opts.stall_ns / 2) {
   workers_.reserve(opts.workers + opts.spares_max + 1024);
   limit_ = static_cast<int>(opts.workers);
@@ -161,8 +162,8 @@ bool scheduler::look_for_stalls() {
     worker* sleeper = nullptr;
     {
       std::lock_guard guard{mutex_};
-      if (w.blocked_ || w.stalled_.load() || w.turn() != turn
-          || !has_work() || awake_.load() < limit_.load())
+      if (w.blocked_ || w.stalled_.load() || w.turn() != turn || !has_work()
+          || awake_.load() < limit_.load())
         continue;
       w.stalled_.store(true);
       awake_.fetch_sub(1);

@@ -42,9 +42,9 @@
 namespace troupe::sched {
 
 struct scheduler_options {
-  std::size_t workers = 1;       // 1..1024
-  std::size_t throughput = 300;  // messages per resume
-  std::size_t spares_max = 256;  // threads started for blocked workers
+  std::size_t workers = 1;      // 1..1024
+  std::size_t throughput = 300; // messages per resume
+  std::size_t spares_max = 256; // threads started for blocked workers
   std::int64_t stall_ns = 20'000'000;
   std::int64_t spin_max_ns = 50'000;
   /// Called before each resume of a plain CAF actor (may be null).
@@ -94,13 +94,9 @@ public:
       f(*workers_[i]);
   }
 
-  timer_thread& timers() {
-    return timers_;
-  }
+  timer_thread& timers() { return timers_; }
 
-  const scheduler_options& options() const {
-    return options_;
-  }
+  const scheduler_options& options() const { return options_; }
 
   // -- CAF's module interface -------------------------------------------------
 
@@ -136,20 +132,20 @@ private:
 
   scheduler_options options_;
   mutable std::mutex mutex_;
-  std::deque<caf::resumable*> injected_;       // under mutex_
-  std::atomic<std::size_t> injected_size_{0};  // written under mutex_
-  std::vector<worker*> parked_;                // under mutex_; last in first out
+  std::deque<caf::resumable*> injected_;         // under mutex_
+  std::atomic<std::size_t> injected_size_{0};    // written under mutex_
+  std::vector<worker*> parked_;                  // under mutex_; a stack
   std::vector<std::unique_ptr<worker>> workers_; // never grows past capacity
   std::atomic<std::size_t> started_{0};
-  std::vector<std::size_t> reservations_;      // under mutex_
+  std::vector<std::size_t> reservations_; // under mutex_
   alignas(64) std::atomic<int> awake_{0};
   std::atomic<int> searching_{0};
   std::atomic<int> limit_{1};
   std::atomic<int> blocked_{0}; // workers inside a blocking_section
   std::atomic<bool> stopping_{false};
-  std::uint64_t injected_total_ = 0;           // under mutex_
-  std::uint64_t stalls_ = 0;                   // monitor only
-  int quiet_looks_ = 0;                        // monitor only
+  std::uint64_t injected_total_ = 0; // under mutex_
+  std::uint64_t stalls_ = 0;         // monitor only
+  int quiet_looks_ = 0;              // monitor only
   std::atomic<std::uint32_t> ended_{0};
   timer_thread timers_;
   caf::detail::thread_safe_actor_clock clock_;

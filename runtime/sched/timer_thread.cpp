@@ -31,7 +31,8 @@ void name_thread(const char* name) {
 
 timer_thread::timer_thread(std::function<bool()> monitor,
                            std::int64_t monitor_period_ns)
-  : monitor_(std::move(monitor)), period_ns_(monitor_period_ns) {
+  : monitor_(std::move(monitor)),
+    period_ns_(monitor_period_ns) {
   wheel_.advance(static_cast<std::uint64_t>(now_ns() / tick_ns));
 }
 

@@ -24,9 +24,7 @@ public:
   ~timer_thread();
 
   /// Called without the lock after nodes have fired.
-  void set_after_fire(void (*f)()) {
-    after_fire_ = f;
-  }
+  void set_after_fire(void (*f)()) { after_fire_ = f; }
 
   /// Due times are steady-clock nanoseconds, rounded up to 1 ms. A node that is
   /// linked already is moved.
@@ -54,7 +52,7 @@ private:
   timer_wheel wheel_;
   std::function<bool()> monitor_;
   std::int64_t period_ns_;
-  void (*after_fire_)() = nullptr; // set before the first node
+  void (*after_fire_)() = nullptr;  // set before the first node
   std::int64_t sleeping_until_ = 0; // under mutex_
   std::atomic<std::uint32_t> signal_{0};
   std::atomic<bool> armed_{false};

@@ -102,9 +102,7 @@ public:
     return never;
   }
 
-  std::size_t size() const {
-    return size_;
-  }
+  std::size_t size() const { return size_; }
 
 private:
   static constexpr std::uint8_t levels = 6;

@@ -25,9 +25,10 @@ void count(std::atomic<std::uint64_t>& n) {
 constinit thread_local worker* worker::current_ = nullptr;
 
 worker::worker(scheduler& parent, std::size_t index)
-  : caf::execution_unit(&parent.system()), parent_(parent), index_(index),
-    random_(static_cast<std::uint32_t>(index * 2654435761u) | 1u) {
-}
+  : caf::execution_unit(&parent.system()),
+    parent_(parent),
+    index_(index),
+    random_(static_cast<std::uint32_t>(index * 2654435761u) | 1u) {}
 
 void worker::exec_later(caf::resumable* job) {
   if (current_ == this)

@@ -25,28 +25,18 @@ public:
   /// Puts `job` into the slot; what was there moves to the deque.
   void push(caf::resumable* job);
 
-  scheduler& parent() {
-    return parent_;
-  }
+  scheduler& parent() { return parent_; }
 
-  std::size_t index() const {
-    return index_;
-  }
+  std::size_t index() const { return index_; }
 
   /// The worker that runs the calling thread, else null.
-  static worker* current() {
-    return current_;
-  }
+  static worker* current() { return current_; }
 
   /// Counts a job as begun; grows by one each time, so that an onlooker can
   /// tell a long job from many short ones.
-  std::uint64_t turn() const {
-    return turn_.load(std::memory_order_relaxed);
-  }
+  std::uint64_t turn() const { return turn_.load(std::memory_order_relaxed); }
 
-  bool is_busy() const {
-    return busy_.load(std::memory_order_relaxed);
-  }
+  bool is_busy() const { return busy_.load(std::memory_order_relaxed); }
 
   /// For how long the monitor has seen it in the same job; a lower bound.
   std::int64_t looked_at_for_ns() const {

@@ -30,9 +30,7 @@ struct stop_reason {
   std::exception_ptr error;
   std::string text;
 
-  bool is_normal() const {
-    return kind != killed && kind != failed;
-  }
+  bool is_normal() const { return kind != killed && kind != failed; }
 };
 
 /// `normal`, `killed`, `failed: ...`
@@ -69,11 +67,8 @@ actor_timer* start_timer(cell* self, std::int64_t delay_ns,
 template <class F>
 struct timer_function final : timer_call {
   F f;
-  explicit timer_function(F fn) : f(std::move(fn)) {
-  }
-  void run(cell&) override {
-    static_cast<void>(f());
-  }
+  explicit timer_function(F fn) : f(std::move(fn)) {}
+  void run(cell&) override { static_cast<void>(f()); }
 };
 
 cell* constructing_cell();
@@ -89,11 +84,9 @@ void check_class(cell* c, std::string_view name); // throws bad_argument
 class timer {
 public:
   timer() = default;
-  explicit timer(detail::actor_timer* t) : timer_(t) {
-  }
+  explicit timer(detail::actor_timer* t) : timer_(t) {}
   timer(timer&& other) noexcept
-    : timer_(std::exchange(other.timer_, nullptr)) {
-  }
+    : timer_(std::exchange(other.timer_, nullptr)) {}
   timer& operator=(timer&& other) noexcept {
     std::swap(timer_, other.timer_);
     return *this;
@@ -104,9 +97,7 @@ public:
   }
 
   /// After this the function will not begin; false when it had its last run.
-  bool cancel() {
-    return timer_ != nullptr && detail::cancel_timer(timer_);
-  }
+  bool cancel() { return timer_ != nullptr && detail::cancel_timer(timer_); }
 
 private:
   detail::actor_timer* timer_ = nullptr;
@@ -114,8 +105,7 @@ private:
 
 class actor {
 public:
-  actor() : cell_(detail::constructing_cell()) {
-  }
+  actor() : cell_(detail::constructing_cell()) {}
   actor(const actor&) = delete;
   actor& operator=(const actor&) = delete;
 
@@ -125,8 +115,7 @@ protected:
   /// Converts to the ref of the actor's own class.
   class any_self {
   public:
-    explicit any_self(const actor& a) : actor_(a) {
-    }
+    explicit any_self(const actor& a) : actor_(a) {}
     template <class T>
     operator ref<T>() const {
       return actor_.make_self<T>();
@@ -140,14 +129,10 @@ protected:
   /// a ref.
   /// Errors: bad_argument when the object was not made by spawn, or for the ref
   ///         of another class.
-  any_self self() const {
-    return any_self{*this};
-  }
+  any_self self() const { return any_self{*this}; }
 
   /// The system it lives in.
-  troupe::system& system() const {
-    return detail::system_of(checked());
-  }
+  troupe::system& system() const { return detail::system_of(checked()); }
 
   /// Calls `f()` as a message of this actor after `d`.
   /// Units: 1 ms resolution, never early; 0 and below: as soon as possible.
@@ -183,9 +168,7 @@ protected:
 
   /// Ends this actor once the method that runs has returned; messages that
   /// wait become dead letters.
-  void stop() {
-    detail::quit_cell(checked());
-  }
+  void stop() { detail::quit_cell(checked()); }
 
 private:
   template <class T>

@@ -82,7 +82,8 @@ void caf_tell(const caf::actor& to, As&&... as) {
 ///         bad_argument when the answer has another type.
 template <class R, class... As>
 future<R> caf_ask(system& sys, const caf::actor& to, As&&... as) {
-  return detail::ask_caf<R>(sys, to, caf::make_message(std::forward<As>(as)...));
+  return detail::ask_caf<R>(sys, to,
+                            caf::make_message(std::forward<As>(as)...));
 }
 
 } // namespace troupe

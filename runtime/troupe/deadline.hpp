@@ -21,17 +21,12 @@ public:
 
   template <class Rep, class Period>
   constexpr time_limit(std::chrono::duration<Rep, Period> d)
-    : ns_(to_ns(std::chrono::duration<double, std::nano>(d).count(),
-                d)) {
-  }
+    : ns_(to_ns(std::chrono::duration<double, std::nano>(d).count(), d)) {}
 
-  constexpr time_limit(no_deadline_t) : ns_(none) {
-  }
+  constexpr time_limit(no_deadline_t) : ns_(none) {}
 
   /// Nanoseconds; `none` without a limit.
-  constexpr std::int64_t ns() const {
-    return ns_;
-  }
+  constexpr std::int64_t ns() const { return ns_; }
 
 private:
   // Durations that don't fit into 64 bits of nanoseconds are no limit.

@@ -89,34 +89,22 @@ public:
               std::exception_ptr original = nullptr);
 
   /// The demangled type of what was thrown.
-  const std::string& type() const noexcept {
-    return type_;
-  }
+  const std::string& type() const noexcept { return type_; }
 
   /// The text of what was thrown; empty when it had none.
-  const std::string& text() const noexcept {
-    return text_;
-  }
+  const std::string& text() const noexcept { return text_; }
 
   /// The method or task, such as `teller::withdraw`.
-  const std::string& where() const noexcept {
-    return where_;
-  }
+  const std::string& where() const noexcept { return where_; }
 
   /// The actor's id; 0 for a pool's task.
-  std::uint64_t actor() const noexcept {
-    return actor_;
-  }
+  std::uint64_t actor() const noexcept { return actor_; }
 
   /// The node or process it ran on; empty for this one.
-  const std::string& node() const noexcept {
-    return node_;
-  }
+  const std::string& node() const noexcept { return node_; }
 
   /// What was thrown; null when it was thrown in another process.
-  const std::exception_ptr& original() const noexcept {
-    return original_;
-  }
+  const std::exception_ptr& original() const noexcept { return original_; }
 
 private:
   std::string type_, text_, where_;

@@ -9,10 +9,14 @@
 // consumers cost flat memory.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <deque>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <tuple>
 #include <vector>
 
@@ -28,11 +32,14 @@ inline constexpr std::ptrdiff_t auto_chunk = auto_size;
 /// How a map cuts its inputs and how long it may take.
 struct map_options {
   /// Inputs per task; 0 and below are refused before anything runs. Automatic:
-  /// about 8 tasks per worker when the number of inputs is known, else 16.
+  /// about 8 tasks per worker when the number of inputs is known, else 16, and
+  /// less in a small window.
   std::ptrdiff_t chunk = auto_chunk;
-  /// Inputs pulled ahead of the results taken; automatic: 4 chunks per worker.
+  /// Inputs pulled ahead of the results taken; 0 and below are refused.
+  /// Automatic: 4 chunks per worker.
   std::ptrdiff_t window = auto_size;
-  /// For all results together, from the call on.
+  /// For all results together, from the call on; what has not begun by then is
+  /// given up.
   time_limit deadline = no_deadline;
 };
 
@@ -62,19 +69,37 @@ struct outcome {
   std::exception_ptr error;
 };
 
+// A task that is about to wait for another of its pool runs it, if unbegun.
+inline void help(state_base& s) {
+  if (s.ops->run_here != nullptr && !s.is_settled())
+    s.ops->run_here(&s);
+}
+
 template <class R>
 using chunk_result = std::vector<outcome<R>>;
 
+// What the chunks of a map share: they outlive it when it is let go.
+template <class F>
+struct map_work {
+  F f;
+  std::atomic<bool> given_up{false}; // nothing more is to begin
+
+  explicit map_work(F fn) : f(std::move(fn)) {
+  }
+};
+
 // Calls `f` on each input of a chunk; what one throws concerns that one alone.
 template <class R, class F, class In>
-chunk_result<R> run_chunk(F& f, std::vector<In>& inputs) {
+chunk_result<R> run_chunk(map_work<F>& work, std::vector<In>& inputs) {
   chunk_result<R> results(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (work.given_up.load(std::memory_order_relaxed))
+      break; // nobody looks at the rest
     try {
       if constexpr (std::is_void_v<R>)
-        f(std::move(inputs[i]));
+        std::invoke(work.f, std::move(inputs[i]));
       else
-        results[i].value.emplace(f(std::move(inputs[i])));
+        results[i].value.emplace(std::invoke(work.f, std::move(inputs[i])));
     } catch (...) {
       results[i].error = std::current_exception();
     }
@@ -86,6 +111,8 @@ std::size_t checked_size(std::ptrdiff_t n, std::size_t automatic,
                          const char* what);
 std::size_t chunk_for(std::size_t inputs, std::size_t workers);
 
+std::size_t window_for(std::size_t chunk, std::size_t workers);
+
 // Turns `f(a, b)` into a function of one tuple.
 template <class F>
 struct spread {
@@ -96,8 +123,47 @@ struct spread {
   }
 };
 
+// What a map keeps of a range: a copy of what is named, so that it may go; a
+// view as the view it is; what can't be copied by reference.
 template <class Range>
-using input_of = std::decay_t<decltype(*std::begin(std::declval<Range&>()))>;
+auto hold(Range&& range) {
+  using plain = std::remove_cvref_t<Range>;
+  if constexpr (std::is_array_v<plain>)
+    return std::vector<std::remove_cv_t<std::remove_extent_t<plain>>>(
+      std::begin(range), std::end(range));
+  else if constexpr (std::is_constructible_v<plain, Range>)
+    return plain(std::forward<Range>(range));
+  else
+    return std::ranges::ref_view<std::remove_reference_t<Range>>{range};
+}
+
+template <class Range>
+using held_t = decltype(hold(std::declval<Range>()));
+
+template <class Iterator>
+struct value_at {
+  using type = std::decay_t<decltype(*std::declval<Iterator&>())>;
+};
+template <class Iterator>
+  requires requires { typename std::iter_value_t<Iterator>; }
+struct value_at<Iterator> {
+  using type = std::iter_value_t<Iterator>;
+};
+
+template <class Range>
+using input_of =
+  typename value_at<decltype(std::begin(std::declval<Range&>()))>::type;
+
+// The elements of our copy of a container may be moved out, those behind a view
+// may not. A container is what gives constant elements when it is constant.
+template <class Range>
+constexpr bool owns_elements = false;
+template <class Range>
+  requires requires(const Range& r) { *std::begin(r); }
+constexpr bool owns_elements<Range> =
+  !std::ranges::view<Range>
+  && std::is_const_v<std::remove_reference_t<
+    decltype(*std::begin(std::declval<const Range&>()))>>;
 
 template <class Range>
 constexpr bool is_sized = requires(Range& r) { std::size(r); }
@@ -117,18 +183,23 @@ std::size_t size_of(Range& r) {
 
 /// The results of a map: an input range, to be gone through once. What an input
 /// made `f` throw is thrown where its result is taken (`*it`); going on with
-/// `++it` gives the next. Letting it go cancels what has not begun.
+/// `++it` gives the next. Letting it go cancels what has not begun; calls that
+/// run are not waited for. The pool must outlive it.
+/// One `f` serves all calls, from several threads at the same time.
 template <class Pool, class F, class Range, bool Ordered>
 class map_range {
   using input = detail::input_of<Range>;
+  struct impl;
 
 public:
   using value_type = std::decay_t<std::invoke_result_t<F&, input>>;
+  /// Moves when something is made from it, as std::generator's.
+  using reference = std::add_rvalue_reference_t<value_type>;
 
   map_range(Pool& pool, F f, Range range, const map_options& opts)
     : impl_(std::make_unique<impl>(pool, std::move(f), std::move(range),
                                    opts)) {
-    impl_->fill();
+    impl_->start();
   }
 
   class iterator {
@@ -138,15 +209,16 @@ public:
     using iterator_concept = std::input_iterator_tag;
 
     iterator() = default;
-    explicit iterator(map_range* r) : range_(r) {
+    explicit iterator(impl* i) : impl_(i) {
     }
-    /// Waits for the result; once for each position.
-    /// Errors: what `f` or the input threw; timeout (then it is at its end).
-    value_type operator*() const {
-      return range_->impl_->take();
+    /// Waits for the result, which is valid until `++`.
+    /// Errors: what `f` or the input threw; closed, when the pool was shut down
+    ///         before it began; timeout (then it is at its end).
+    reference operator*() const {
+      return impl_->take();
     }
     iterator& operator++() {
-      range_->impl_->advance();
+      impl_->advance();
       return *this;
     }
     void operator++(int) {
@@ -158,14 +230,14 @@ public:
 
   private:
     bool is_at_end() const {
-      return range_->impl_->at_end();
+      return impl_->is_at_end();
     }
 
-    map_range* range_ = nullptr;
+    impl* impl_ = nullptr;
   };
 
   iterator begin() {
-    return iterator{this};
+    return iterator{impl_.get()};
   }
   std::default_sentinel_t end() const {
     return {};
@@ -186,76 +258,109 @@ public:
 
 private:
   using results = detail::chunk_result<value_type>;
-  using chunk_future = future<results>;
+
+  struct flight {
+    future<results> result;
+    std::size_t inputs;
+  };
 
   struct impl {
     Pool& pool;
-    F f;
+    std::shared_ptr<detail::map_work<F>> work;
     Range range;
     decltype(std::begin(std::declval<Range&>())) next;
     std::size_t chunk, window;
     std::int64_t until;
-    std::deque<chunk_future> flying;
-    std::deque<std::size_t> sizes; // inputs of each of them
-    std::size_t in_flight = 0;     // inputs pulled, results not taken
+    std::deque<flight> flying;
+    std::size_t in_flight = 0; // inputs pulled, results not passed
     results current;
-    std::size_t at = 0;  // in current
-    bool taken = false;  // current[at] was handed out
-    bool dry = false;    // the input has ended
-    std::exception_ptr input_error;
+    std::size_t at = 0; // in current
+    bool dry = false;   // no more is pulled
+    std::exception_ptr input_error; // comes after the results
 
     impl(Pool& p, F fn, Range r, const map_options& o)
-      : pool(p), f(std::move(fn)), range(std::move(r)),
-        next(std::begin(range)), until(detail::due_after(o.deadline)) {
+      : pool(p),
+        work(std::make_shared<detail::map_work<F>>(std::move(fn))),
+        range(std::move(r)), next(std::begin(range)),
+        until(detail::due_after(o.deadline)) {
       std::size_t automatic = 16;
       if constexpr (detail::is_sized<Range>)
         automatic = detail::chunk_for(detail::size_of(range), p.workers());
       chunk = detail::checked_size(o.chunk, automatic, "map: chunk");
-      window = detail::checked_size(o.window, 4 * chunk * p.workers(),
-                                    "map: window");
+      window = detail::checked_size(
+        o.window, detail::window_for(chunk, p.workers()), "map: window");
+      if (o.chunk == auto_chunk)
+        chunk = std::clamp<std::size_t>(window / (4 * p.workers()), 1, chunk);
+      else
+        chunk = std::min(chunk, window);
     }
 
     ~impl() {
-      for (auto& c : flying)
-        c.cancel();
+      give_up();
     }
 
-    // Pulls inputs and submits chunks until the window is full.
-    void fill() {
-      while (!dry && in_flight < window) {
-        std::vector<input> inputs;
-        auto most = std::min(chunk, window - in_flight);
-        inputs.reserve(std::min<std::size_t>(most, 1024));
-        try {
-          while (inputs.size() < most) {
-            if (next == std::end(range)) {
-              dry = true;
-              break;
-            }
-            inputs.push_back(*next);
-            ++next;
-          }
-        } catch (...) {
-          input_error = std::current_exception();
-          dry = true;
-        }
-        if (inputs.empty())
-          break;
-        in_flight += inputs.size();
-        sizes.push_back(inputs.size());
-        flying.push_back(pool.submit_chunk(f, std::move(inputs)));
+    // The window is filled to the last input; errors of the pool come at once.
+    void start() {
+      while (in_flight < window && launch()) {
+      }
+      if (flying.empty() && input_error)
+        std::rethrow_exception(std::exchange(input_error, nullptr));
+    }
+
+    // Afterwards in whole chunks, or chunks would shrink to one input each.
+    void refill() {
+      while ((window - in_flight >= chunk || flying.empty()) && launch()) {
       }
     }
 
-    bool at_end() {
+    // Pulls a chunk and submits it; false when there is no more.
+    bool launch() {
+      if (dry)
+        return false;
+      auto inputs = pull(std::min(chunk, window - in_flight));
+      if (inputs.empty())
+        return false;
+      auto n = inputs.size();
+      try {
+        flying.push_back({pool.submit_chunk(work, std::move(inputs)), n});
+        in_flight += n;
+        return true;
+      } catch (...) {
+        dry = true;
+        input_error = std::current_exception();
+        return false;
+      }
+    }
+
+    std::vector<input> pull(std::size_t most) {
+      std::vector<input> inputs;
+      inputs.reserve(std::min<std::size_t>(most, 1024));
+      try {
+        for (; inputs.size() < most; ++next) {
+          if (next == std::end(range)) {
+            dry = true;
+            break;
+          }
+          if constexpr (detail::owns_elements<Range>)
+            inputs.push_back(std::move(*next));
+          else
+            inputs.push_back(*next);
+        }
+      } catch (...) {
+        input_error = std::current_exception();
+        dry = true;
+      }
+      return inputs;
+    }
+
+    bool is_at_end() {
       return at == current.size() && flying.empty() && !input_error;
     }
 
-    value_type take() {
+    reference take() {
       if (at == current.size())
         load();
       auto& o = current[at];
-      taken = true;
       if (o.error)
         std::rethrow_exception(o.error);
       if constexpr (!std::is_void_v<value_type>)
@@ -272,47 +377,48 @@ private:
       }
       ++at;
       --in_flight;
-      fill();
+      refill();
     }
 
     // Makes the next chunk's results current.
     void load() {
-      if (flying.empty()) {
+      if (flying.empty())
         std::rethrow_exception(std::exchange(input_error, nullptr));
-      }
-      std::size_t i = 0;
+      auto i = flying.begin();
       if constexpr (!Ordered)
-        i = first_done();
-      auto done = flying[i];
-      if (!done.wait_for(left())) {
+        i = first_settled();
+      detail::help(*i->result.shared_state());
+      if (!i->result.wait_for(left())) {
+        auto n = in_flight;
         give_up();
-        throw timeout{"map: the deadline has passed, "
-                      + std::to_string(in_flight)
+        throw timeout{"map: the deadline has passed, " + std::to_string(n)
                       + " inputs were in flight and are given up"};
       }
-      auto n = sizes[i];
-      flying.erase(flying.begin() + static_cast<std::ptrdiff_t>(i));
-      sizes.erase(sizes.begin() + static_cast<std::ptrdiff_t>(i));
+      auto done = std::move(*i);
+      flying.erase(i);
       at = 0;
-      try {
-        current = done.get();
-      } catch (...) {
-        // The chunk as a whole came to nothing (cancelled, pool closed).
-        current = results(n);
-        for (auto& o : current)
-          o.error = std::current_exception();
+      auto& state = *done.result.shared_state();
+      if (state.at.load(std::memory_order_acquire) == detail::phase::value) {
+        current = std::move(state.value);
+        return;
       }
+      // The chunk as a whole came to nothing (cancelled, pool closed).
+      current = results(done.inputs);
+      for (auto& o : current)
+        o.error = done.result.exception();
     }
 
-    std::size_t first_done() {
-      for (std::size_t i = 0; i < flying.size(); ++i)
-        if (flying[i].ready())
-          return i;
-      auto r = troupe::wait(flying, first_completed, left());
-      for (std::size_t i = 0; i < flying.size(); ++i)
-        if (flying[i].ready())
-          return i;
-      return 0;
+    auto first_settled() {
+      auto is_ready = [](const flight& f) { return f.result.ready(); };
+      auto i = std::find_if(flying.begin(), flying.end(), is_ready);
+      if (i != flying.end())
+        return i;
+      std::vector<future<results>> all;
+      for (auto& f : flying)
+        all.push_back(f.result);
+      (void)troupe::wait(all, first_completed, left());
+      i = std::find_if(flying.begin(), flying.end(), is_ready);
+      return i != flying.end() ? i : flying.begin();
     }
 
     time_limit left() const {
@@ -323,10 +429,10 @@ private:
     }
 
     void give_up() {
-      for (auto& c : flying)
-        c.cancel();
+      work->given_up.store(true, std::memory_order_relaxed);
+      for (auto& f : flying)
+        f.result.cancel();
       flying.clear();
-      sizes.clear();
       current.clear();
       at = 0;
       in_flight = 0;

@@ -30,9 +30,9 @@ std::string to_string(const failure& f);
 void on_failure(std::function<void(const failure&)> f);
 
 /// Calls `f` when the process gets one of SIGHUP, SIGUSR1, SIGUSR2, or, before
-/// the drain, SIGINT or SIGTERM; from the thread that owns signals. One function
-/// per signal; an empty one ends it. Works in programs made with `run`.
-/// Errors: bad_argument for another signal.
+/// the drain, SIGINT or SIGTERM; from the thread that owns signals. One
+/// function per signal; an empty one ends it. Works in programs made with
+/// `run`. Errors: bad_argument for another signal.
 void on_signal(int number, std::function<void(int)> f);
 
 } // namespace troupe

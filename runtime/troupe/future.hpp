@@ -65,12 +65,9 @@ public:
   future() = default;
 
   explicit future(detail::state_ptr<detail::state<R>> s)
-    : state_(std::move(s)) {
-  }
+    : state_(std::move(s)) {}
 
-  bool valid() const {
-    return static_cast<bool>(state_);
-  }
+  bool valid() const { return static_cast<bool>(state_); }
 
   /// Whether it has settled, with whatever.
   bool ready() const {
@@ -102,9 +99,7 @@ public:
     return detail::wait_settled(checked(), detail::due_after(limit));
   }
 
-  void wait() const {
-    detail::wait_settled(checked(), time_limit::none);
-  }
+  void wait() const { detail::wait_settled(checked(), time_limit::none); }
 
   /// The error, null for a value; waits like `get`.
   std::exception_ptr exception() const {
@@ -119,9 +114,7 @@ public:
   /// Gives up work that has not begun: true, and it never runs. True again for
   /// what is cancelled already; false for what runs (it is asked to stop, where
   /// it takes a std::stop_token) and for what has settled.
-  bool cancel() const {
-    return checked().cancel();
-  }
+  bool cancel() const { return checked().cancel(); }
 
   bool is_cancelled() const {
     return checked().at.load(std::memory_order_acquire)
@@ -165,7 +158,7 @@ private:
       detail::throw_failure(s);
     if constexpr (!std::is_void_v<R>) {
       if constexpr (std::is_copy_constructible_v<R>) {
-        (void) move_out;
+        (void)move_out;
         return s.value;
       } else {
         if (std::exchange(s.taken, true))
@@ -201,8 +194,7 @@ bool future<R>::expired(detail::state_base& s) {
 template <class R>
 class promise {
 public:
-  promise() : state_(new detail::plain_state<R>) {
-  }
+  promise() : state_(new detail::plain_state<R>) {}
   promise(promise&&) noexcept = default;
   promise& operator=(promise&& other) noexcept {
     if (this != &other) {
@@ -211,13 +203,9 @@ public:
     }
     return *this;
   }
-  ~promise() {
-    abandon();
-  }
+  ~promise() { abandon(); }
 
-  future<R> get_future() const {
-    return future<R>{state_};
-  }
+  future<R> get_future() const { return future<R>{state_}; }
 
   /// Settles with a value made from `args`.
   template <class... Args>
@@ -249,8 +237,7 @@ public:
 
   /// For the library: settles `s` instead of a state of its own.
   explicit promise(detail::state_ptr<detail::state<R>> s)
-    : state_(std::move(s)) {
-  }
+    : state_(std::move(s)) {}
 
 private:
   void abandon() noexcept;
@@ -293,8 +280,8 @@ private:
 template <class R>
 promise<R> answer_later() {
   if (auto* s = detail::take_asking(&detail::type_tag<R>))
-    return promise<R>{detail::state_ptr<detail::state<R>>{
-      static_cast<detail::state<R>*>(s)}};
+    return promise<R>{
+      detail::state_ptr<detail::state<R>>{static_cast<detail::state<R>*>(s)}};
   return {};
 }
 

@@ -38,7 +38,7 @@ struct options {
   std::chrono::nanoseconds stall_after = std::chrono::milliseconds{20};
 
   /// How long an idle worker looks for work before it sleeps (it adapts below
-  /// this). Default 50 us. Range: 0..100 ms. Higher wakes faster and burns more.
+  /// this). Default 50 us. Range: 0..100 ms. Higher wakes faster, burns more.
   std::chrono::nanoseconds spin_max = std::chrono::microseconds{50};
 
   /// Stand-ins for workers that wait or are stuck. Default 256. Range: 0..4096.

@@ -49,8 +49,7 @@ public:
     if (cell_ != nullptr)
       detail::retain(cell_);
   }
-  ref(ref&& other) noexcept : cell_(std::exchange(other.cell_, nullptr)) {
-  }
+  ref(ref&& other) noexcept : cell_(std::exchange(other.cell_, nullptr)) {}
   ref& operator=(ref other) noexcept {
     std::swap(cell_, other.cell_);
     return *this;
@@ -106,15 +105,11 @@ public:
   }
 
   /// Ends the actor after the messages that were sent before.
-  void stop() const {
-    detail::stop_cell(checked());
-  }
+  void stop() const { detail::stop_cell(checked()); }
 
   /// Ends the actor after the message that it is at; those in its mailbox are
   /// dropped as dead letters.
-  void kill() const {
-    detail::kill_cell(checked());
-  }
+  void kill() const { detail::kill_cell(checked()); }
 
   /// Unique among the actors of this process; 0 for an empty handle.
   std::uint64_t id() const noexcept {
@@ -126,9 +121,7 @@ public:
     return cell_ != nullptr && detail::is_alive(cell_);
   }
 
-  explicit operator bool() const noexcept {
-    return cell_ != nullptr;
-  }
+  explicit operator bool() const noexcept { return cell_ != nullptr; }
 
   friend bool operator==(const ref& a, const ref& b) noexcept {
     return a.cell_ == b.cell_;
@@ -152,9 +145,7 @@ public:
     return result;
   }
 
-  detail::cell* get() const noexcept {
-    return cell_;
-  }
+  detail::cell* get() const noexcept { return cell_; }
 
 private:
   friend class limited_ref<T>;
@@ -194,8 +185,7 @@ private:
 template <class T>
 class limited_ref {
 public:
-  limited_ref(ref<T> r, time_limit limit) : ref_(std::move(r)), limit_(limit) {
-  }
+  limited_ref(ref<T> r, time_limit limit) : ref_(std::move(r)), limit_(limit) {}
 
   template <auto M, class... As>
   auto ask(As&&... as) const {
@@ -209,9 +199,7 @@ public:
   }
 
 private:
-  std::int64_t ns() const {
-    return limit_.ns() < 0 ? 0 : limit_.ns();
-  }
+  std::int64_t ns() const { return limit_.ns() < 0 ? 0 : limit_.ns(); }
 
   ref<T> ref_;
   time_limit limit_;
@@ -231,8 +219,7 @@ public:
       detail::retain_weak(cell_);
   }
   weak_ref(weak_ref&& other) noexcept
-    : cell_(std::exchange(other.cell_, nullptr)) {
-  }
+    : cell_(std::exchange(other.cell_, nullptr)) {}
   weak_ref& operator=(weak_ref other) noexcept {
     std::swap(cell_, other.cell_);
     return *this;

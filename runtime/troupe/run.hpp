@@ -35,8 +35,7 @@ int run_program(int argc, char** argv, options opts, program& p);
 template <class F>
 struct program_of final : program {
   F& f;
-  explicit program_of(F& fn) : f(fn) {
-  }
+  explicit program_of(F& fn) : f(fn) {}
 
   int call(system& sys, std::span<char*> args) override {
     if constexpr (std::is_invocable_v<F&, system&, std::span<char*>>)

@@ -30,10 +30,10 @@ struct supervisor_spec; // likewise
 /// An actor (or thread) that did not end in time.
 struct straggler {
   std::uint64_t id = 0;
-  std::string actor;                    // its class
-  std::string method;                   // what it is in; empty when idle
-  std::chrono::nanoseconds running{};   // for how long
-  std::size_t mailbox = 0;              // messages that wait
+  std::string actor;                  // its class
+  std::string method;                 // what it is in; empty when idle
+  std::chrono::nanoseconds running{}; // for how long
+  std::size_t mailbox = 0;            // messages that wait
 };
 
 struct stop_report {
@@ -55,8 +55,8 @@ struct dead_letter {
 /// Counters since the start.
 struct statistics {
   std::uint64_t messages = 0, actors_spawned = 0, actors_alive = 0,
-                dead_letters = 0, resumes = 0, steals = 0, parks = 0,
-                wakes = 0, injected = 0, stalls = 0;
+                dead_letters = 0, resumes = 0, steals = 0, parks = 0, wakes = 0,
+                injected = 0, stalls = 0;
   std::size_t workers = 0, threads = 0, blocking_threads = 0;
 };
 
@@ -77,14 +77,14 @@ struct class_info {
 
 template <class T>
 inline constexpr class_info info_of{
-  type_name<T>(), sizeof(T), alignof(T),
+  type_name<T>(),
+  sizeof(T),
+  alignof(T),
   [](void* p) { static_cast<T*>(p)->~T(); },
   [] {
     void (*f)(void*, const stop_reason&) = nullptr;
     if constexpr (requires(T& t, stop_reason r) { t.on_stop(r); })
-      f = [](void* p, const stop_reason& r) {
-        static_cast<T*>(p)->on_stop(r);
-      };
+      f = [](void* p, const stop_reason& r) { static_cast<T*>(p)->on_stop(r); };
     return f;
   }(),
   [] {
@@ -93,7 +93,8 @@ inline constexpr class_info info_of{
       f = [](void* p, const down& d) { static_cast<T*>(p)->on_down(d); };
     return f;
   }(),
-  std::is_base_of_v<actor, T>, std::is_base_of_v<reentrant, T>};
+  std::is_base_of_v<actor, T>,
+  std::is_base_of_v<reentrant, T>};
 
 struct spawn_options {
   bool own_thread = false;
@@ -101,8 +102,7 @@ struct spawn_options {
   mailbox box;
 };
 
-inline void apply(spawn_options&, on_workers) {
-}
+inline void apply(spawn_options&, on_workers) {}
 inline void apply(spawn_options& o, on_thread) {
   o.own_thread = true;
 }
@@ -125,17 +125,13 @@ void abandon_cell(cell* c) noexcept;
 
 template <class T>
 struct start_function {
-  auto operator()(T& t) {
-    return t.on_start();
-  }
+  auto operator()(T& t) { return t.on_start(); }
 };
 
 template <class T>
 struct start_body : function_body<T, start_function<T>> {
   using function_body<T, start_function<T>>::function_body;
-  static constexpr std::string_view name() {
-    return "on_start";
-  }
+  static constexpr std::string_view name() { return "on_start"; }
 };
 
 template <class T, class... As>
@@ -188,8 +184,9 @@ public:
 
   /// Makes an actor of class T. Its constructor runs here, in the caller, and
   /// what it throws comes out of spawn; everything else runs in the actor.
-  /// Shape:  `spawn<T>(args...)` or `spawn<T>(on_thread{}, mailbox{...}, args...)`
-  /// Errors: what T's constructor throws; closed after stop; bad_argument for
+  /// Shape:  `spawn<T>(args...)`, `spawn<T>(on_thread{}, mailbox{...},
+  /// args...)` Errors: what T's constructor throws; closed after stop;
+  /// bad_argument for
   ///         a mailbox of 0; rejected when there are no more threads.
   template <class T, class... As>
   ref<T> spawn(As&&... as) {
@@ -228,9 +225,7 @@ public:
   const options& settings() const;
 
   /// For the library.
-  detail::runtime& runtime() const {
-    return *runtime_;
-  }
+  detail::runtime& runtime() const { return *runtime_; }
 
 private:
   std::unique_ptr<detail::runtime, void (*)(detail::runtime*)> runtime_;

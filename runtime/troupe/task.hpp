@@ -46,8 +46,7 @@ struct call_record {
 
 // Links `s` to the record's actor. False when it has settled meanwhile; throws
 // deadlock when the wait would close a cycle.
-bool suspend_on(state_base& s, call_record& record,
-                std::coroutine_handle<> at);
+bool suspend_on(state_base& s, call_record& record, std::coroutine_handle<> at);
 
 struct task_promise_base : pooled {
   call_record* root = nullptr;
@@ -55,14 +54,10 @@ struct task_promise_base : pooled {
   std::exception_ptr failure;
   call_record record; // used by the method itself, not by tasks it awaits
 
-  std::suspend_always initial_suspend() noexcept {
-    return {};
-  }
+  std::suspend_always initial_suspend() noexcept { return {}; }
 
   struct at_end {
-    bool await_ready() noexcept {
-      return false;
-    }
+    bool await_ready() noexcept { return false; }
     template <class P>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<P> h) noexcept {
       auto& p = h.promise();
@@ -71,22 +66,18 @@ struct task_promise_base : pooled {
       p.record.done(&p.record);
       return std::noop_coroutine();
     }
-    void await_resume() noexcept {
-    }
+    void await_resume() noexcept {}
   };
 
-  at_end final_suspend() noexcept {
-    return {};
-  }
+  at_end final_suspend() noexcept { return {}; }
 
-  void unhandled_exception() noexcept {
-    failure = std::current_exception();
-  }
+  void unhandled_exception() noexcept { failure = std::current_exception(); }
 
   static call_record& root_of(call_record* root) {
     if (root == nullptr)
-      throw bad_argument{"co_await on a future works in methods of actors; "
-                         "elsewhere use get() or then()"};
+      throw bad_argument{
+        "co_await on a future works in methods of actors; "
+        "elsewhere use get() or then()"};
     return *root;
   }
 };
@@ -96,9 +87,7 @@ struct future_awaiter {
   state<R>* s;
   call_record* root;
 
-  bool await_ready() const noexcept {
-    return s->is_settled();
-  }
+  bool await_ready() const noexcept { return s->is_settled(); }
   bool await_suspend(std::coroutine_handle<> h) {
     return suspend_on(*s, task_promise_base::root_of(root), h);
   }
@@ -109,18 +98,14 @@ template <class P>
 struct task_awaiter {
   std::coroutine_handle<P> child;
 
-  bool await_ready() const noexcept {
-    return false;
-  }
+  bool await_ready() const noexcept { return false; }
   template <class Q>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Q> h) noexcept {
     child.promise().parent = h;
     child.promise().root = h.promise().root;
     return child;
   }
-  decltype(auto) await_resume() {
-    return child.promise().take();
-  }
+  decltype(auto) await_resume() { return child.promise().take(); }
 };
 
 template <class R>
@@ -148,8 +133,7 @@ template <>
 struct task_promise<void> : task_promise_base {
   task<void> get_return_object();
 
-  void return_void() {
-  }
+  void return_void() {}
 
   void take() {
     if (failure)
@@ -174,10 +158,8 @@ public:
   using promise_type = detail::task_promise<R>;
   using handle = std::coroutine_handle<promise_type>;
 
-  explicit task(handle h) : handle_(h) {
-  }
-  task(task&& other) noexcept : handle_(std::exchange(other.handle_, {})) {
-  }
+  explicit task(handle h) : handle_(h) {}
+  task(task&& other) noexcept : handle_(std::exchange(other.handle_, {})) {}
   task& operator=(task&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
@@ -188,13 +170,9 @@ public:
   }
 
   /// For the library: the coroutine, no longer owned by this.
-  handle release() {
-    return std::exchange(handle_, {});
-  }
+  handle release() { return std::exchange(handle_, {}); }
 
-  handle get() const {
-    return handle_;
-  }
+  handle get() const { return handle_; }
 
 private:
   handle handle_;

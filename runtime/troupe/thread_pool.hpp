@@ -19,6 +19,8 @@
 #pragma once
 
 #include <functional>
+#include <iterator>
+#include <mutex>
 #include <stop_token>
 
 #include "troupe/executor.hpp"
@@ -30,13 +32,16 @@ struct thread_pool_options {
   /// Tasks at the same time. Default: the system's workers. Range: 1..1024;
   /// 0 and below throw bad_argument.
   std::ptrdiff_t workers = auto_size;
-  /// Tasks that may be queued; at least 1. Raising it costs memory.
+  /// Tasks that may be queued beside those that run; at least 1. Raising it
+  /// costs memory.
   std::ptrdiff_t queue_tasks_max = 4'000'000;
-  /// What submit does past that: wait, reject or caller_runs.
+  /// What submit does past that: wait, reject or caller_runs. A task of the
+  /// pool itself never waits: it runs what it submits. A map always waits.
   full_policy full = full_policy::wait;
-  /// Runs once in each thread before its first task of this pool. If it throws
-  /// the pool is broken: what is queued and submitted fails with `closed`,
-  /// whose text names the cause.
+  /// Runs once in each thread before its first task of this pool (a thread that
+  /// stands in for one that waits is one more). If it throws the pool is
+  /// broken: what is queued and submitted fails with `closed`, whose text names
+  /// the cause.
   std::function<void()> initializer;
 };
 
@@ -47,7 +52,8 @@ class pool_core; // core/pool_core.hpp
 /// A task, whatever it does; owned by the pool until it has run.
 struct pool_task {
   pool_task* next = nullptr;
-  enum class end : unsigned char { done, failed, cancelled, elsewhere };
+  /// dropped: by the pool, without having begun. elsewhere: another counts it.
+  enum class end : unsigned char { done, failed, cancelled, dropped, elsewhere };
   /// Runs it, unless it was cancelled or a waiting task has run it.
   end (*run)(pool_task*) noexcept;
   /// Gives it up: fails with `why` (null: cancelled).
@@ -56,11 +62,20 @@ struct pool_task {
 
 pool_core* make_pool(runtime& rt, const thread_pool_options& opts);
 void close_pool(pool_core* p) noexcept; // drains, then frees
-void submit_to(pool_core* p, pool_task* t);
+void submit_to(pool_core* p, pool_task* t, bool may_reject = true);
 bool is_inside(const pool_core* p) noexcept;
 void count_inline(pool_core* p, pool_task::end how) noexcept;
 drain_report shut_down(pool_core* p, shutdown_mode mode, std::int64_t limit_ns);
 std::size_t workers_of(const pool_core* p) noexcept;
+
+/// A running task that can be asked to stop.
+struct stoppable {
+  stoppable* previous = nullptr;
+  stoppable* next = nullptr;
+  std::stop_source source;
+};
+void begin_stoppable(pool_core* p, stoppable& s) noexcept;
+void end_stoppable(pool_core* p, stoppable& s) noexcept;
 
 template <class F, class... As>
 constexpr bool takes_token = std::is_invocable_v<F&, std::stop_token, As&&...>
@@ -96,8 +111,8 @@ struct bound_task final
     work body; // gone once it has run
   };
   pool_core* pool;
-  [[no_unique_address]] std::conditional_t<with_token, std::stop_source,
-                                           nothing> stop;
+  [[no_unique_address]] std::conditional_t<with_token, stoppable, nothing>
+    stop;
 
   template <class G, class... Bs>
   explicit bound_task(pool_core* p, G&& g, Bs&&... bs)
@@ -115,37 +130,66 @@ struct bound_task final
     if (body_taken.exchange(true, std::memory_order_acq_rel))
       return false;
     if (!this->claim()) {
-      body.~work();
+      drop_body();
       how = pool_task::end::cancelled;
       return true;
     }
     how = pool_task::end::done;
+    if constexpr (with_token)
+      begin_stoppable(pool, stop);
+    std::exception_ptr error;
+    auto gone = false;
     try {
+      // The arguments are gone before the future settles.
       if constexpr (std::is_void_v<result>) {
         call();
-        body.~work();
-        this->set();
+        gone = true;
+        error = drop_body();
+        if (!error)
+          this->set();
       } else {
         result value = call();
-        body.~work();
-        this->set(std::move(value));
+        gone = true;
+        error = drop_body();
+        if (!error)
+          this->set(std::move(value));
       }
     } catch (...) {
-      how = pool_task::end::failed;
-      auto error = std::current_exception();
-      body.~work();
-      this->fail(std::move(error));
+      error = std::current_exception();
+      if (!gone)
+        drop_body();
     }
+    if constexpr (with_token)
+      end_stoppable(pool, stop);
+    if (error)
+      this->fail(std::move(error));
+    if (this->at.load(std::memory_order_relaxed) != phase::value)
+      how = pool_task::end::failed;
     return true;
+  }
+
+  // A destructor that throws is an error like any other.
+  std::exception_ptr drop_body() noexcept {
+    if constexpr (std::is_nothrow_destructible_v<work>) {
+      body.~work();
+    } else {
+      try {
+        body.~work();
+      } catch (...) {
+        return std::current_exception();
+      }
+    }
+    return nullptr;
   }
 
   decltype(auto) call() {
     return std::apply(
       [this](As&... as) -> decltype(auto) {
         if constexpr (with_token)
-          return body.f(stop.get_token(), std::move(as)...);
+          return std::invoke(body.f, stop.source.get_token(),
+                             std::move(as)...);
         else
-          return body.f(std::move(as)...);
+          return std::invoke(body.f, std::move(as)...);
       },
       body.args);
   }
@@ -163,12 +207,13 @@ struct bound_task final
     auto how = pool_task::end::elsewhere;
     if (!self->body_taken.exchange(true, std::memory_order_acq_rel)) {
       how = pool_task::end::cancelled;
+      self->drop_body();
       auto was = phase::pending;
       if (self->at.compare_exchange_strong(was, phase::settling)) {
+        how = pool_task::end::dropped;
         self->failure = std::move(why);
         self->finish(self->failure ? phase::error : phase::cancelled);
       }
-      self->body.~work();
     }
     self->release();
     return how;
@@ -180,7 +225,8 @@ struct bound_task final
 
   static void ask_stop(state_base* s) noexcept {
     if constexpr (with_token)
-      static_cast<bound_task*>(static_cast<base*>(s))->stop.request_stop();
+      static_cast<bound_task*>(static_cast<base*>(s))
+        ->stop.source.request_stop();
   }
 
   // A task of the same pool waits for it: runs it there, if it is unbegun.
@@ -214,26 +260,24 @@ public:
   }
 
   /// Runs `f(args...)` on a worker; a function that takes a std::stop_token
-  /// first gets one that `future::cancel` triggers.
+  /// first gets one that `future::cancel` triggers, and so does a shutdown that
+  /// can't wait.
   /// Shape:  arguments are copied or moved in; future<R>.
   /// Errors: closed after shutdown; rejected when full, by policy. What `f`
   ///         throws comes out of the future as it is.
   template <class F, class... As>
   auto submit(F&& f, As&&... args) {
-    using task = detail::bound_task<std::decay_t<F>, std::decay_t<As>...>;
-    auto* t = new task{core_, std::forward<F>(f), std::forward<As>(args)...};
-    future<typename task::result> result{
-      detail::state_ptr<detail::state<typename task::result>>{t}};
-    detail::submit_to(core_, t);
-    return result;
+    return start<true>(std::forward<F>(f), std::forward<As>(args)...);
   }
 
   /// `f(x)` for each x, results in order, lazily; work begins at once.
+  /// Shape:  a named container is copied (hand a view to avoid that), one that
+  ///         is handed over is moved from.
   /// Errors: bad_argument for a chunk or window of 0 and below; see map_range.
   template <class F, class Range>
   auto map(F f, Range&& range, map_options opts = {}) {
-    return map_range<thread_pool, F, std::decay_t<Range>, true>{
-      *this, std::move(f), std::forward<Range>(range), opts};
+    return map_range<thread_pool, F, detail::held_t<Range>, true>{
+      *this, std::move(f), detail::hold(std::forward<Range>(range)), opts};
   }
 
   /// The same with chunks of 1 unless said otherwise.
@@ -245,8 +289,8 @@ public:
   /// Results as they come.
   template <class F, class Range>
   auto imap_unordered(F f, Range&& range, map_options opts = {.chunk = 1}) {
-    return map_range<thread_pool, F, std::decay_t<Range>, false>{
-      *this, std::move(f), std::forward<Range>(range), opts};
+    return map_range<thread_pool, F, detail::held_t<Range>, false>{
+      *this, std::move(f), detail::hold(std::forward<Range>(range)), opts};
   }
 
   /// `f(a, b, ...)` for each tuple.
@@ -257,14 +301,18 @@ public:
   }
 
   /// Calls `f(x)` for each x of a range and returns when all calls are over.
-  /// Shape:  a random-access range is indexed in place, nothing is copied.
-  /// Errors: what a call throws, the first one, after all have ended.
+  /// Shape:  a random-access range is indexed in place, nothing is copied. A
+  ///         task of this pool takes part in the work.
+  /// Errors: what a call throws (of several the one whose x comes first), after
+  ///         all calls; timeout, when the calls that run have ended; closed or
+  ///         cancelled, when the pool was shut down before all had begun.
   template <class F, class Range>
   void for_each(F f, Range&& range, map_options opts = {});
 
   /// Refuses new tasks, then waits for those accepted (drain) or cancels what
-  /// has not begun (cancel_pending); past the deadline the rest is cancelled
-  /// and running tasks are asked to stop. Idempotent.
+  /// has not begun (cancel_pending); past the deadline the rest is cancelled,
+  /// running tasks are asked to stop, and it returns. Idempotent.
+  /// Errors: bad_argument when one of its own tasks calls it.
   drain_report shutdown(shutdown_mode mode = drain,
                         time_limit deadline = no_deadline) {
     return detail::shut_down(core_, mode, deadline.ns());
@@ -276,52 +324,130 @@ public:
 
   /// For map_range: one chunk as one task.
   template <class F, class In>
-  auto submit_chunk(F& f, std::vector<In> inputs) {
+  auto submit_chunk(std::shared_ptr<detail::map_work<F>> work,
+                    std::vector<In> inputs) {
     using R = std::decay_t<std::invoke_result_t<F&, In>>;
-    return submit(
-      [](F& fn, std::vector<In> xs) {
-        return detail::run_chunk<R>(fn, xs);
+    return start<false>(
+      [](const std::shared_ptr<detail::map_work<F>>& w, std::vector<In> xs) {
+        return detail::run_chunk<R>(*w, xs);
       },
-      std::ref(f), std::move(inputs));
+      std::move(work), std::move(inputs));
   }
 
 private:
+  template <bool MayReject, class F, class... As>
+  auto start(F&& f, As&&... args) {
+    using task = detail::bound_task<std::decay_t<F>, std::decay_t<As>...>;
+    auto* t = new task{core_, std::forward<F>(f), std::forward<As>(args)...};
+    future<typename task::result> result{
+      detail::state_ptr<detail::state<typename task::result>>{t}};
+    detail::submit_to(core_, t, MayReject);
+    return result;
+  }
+
+  template <class F, class Iterator>
+  void sweep_all(F& f, Iterator first, std::size_t n, const map_options& opts);
+
   detail::pool_core* core_;
 };
+
+namespace detail {
+
+// A range that several tasks go through, chunk by chunk.
+struct sweep {
+  const std::size_t size, chunk;
+  const std::int64_t due;
+  std::atomic<std::size_t> next{0};
+  std::atomic<bool> over{false}; // the deadline has passed
+  std::mutex mutex;
+  std::exception_ptr error; // under mutex
+  std::size_t error_at = 0; // under mutex
+
+  sweep(std::size_t n, std::size_t c, time_limit limit)
+    : size(n), chunk(std::min(n, c)), due(due_after(limit)) {
+  }
+
+  // Of all errors that of the first position stays.
+  void note(std::size_t at) noexcept;
+  bool is_late() noexcept;
+  // Waits for the parts; those that have not begun when it is late, never do.
+  void join(std::vector<future<void>>& parts);
+  // Throws what is to be said.
+  void conclude(std::vector<future<void>>& parts);
+
+  template <class F, class Iterator>
+  void run(F& f, Iterator first) {
+    if (due == INT64_MAX)
+      run_until<false>(f, first);
+    else
+      run_until<true>(f, first);
+  }
+
+private:
+  template <bool Limited, class F, class Iterator>
+  void run_until(F& f, Iterator first) {
+    using difference = typename std::iterator_traits<Iterator>::difference_type;
+    while (next.load(std::memory_order_relaxed) < size) {
+      auto i = next.fetch_add(chunk, std::memory_order_relaxed);
+      auto end = i < size ? i + std::min(chunk, size - i) : i;
+      while (i < end) {
+        try {
+          for (; i < end; ++i) {
+            if (Limited && is_late())
+              return;
+            f(first[static_cast<difference>(i)]);
+          }
+        } catch (...) {
+          note(i++);
+        }
+      }
+    }
+  }
+};
+
+} // namespace detail
+
+template <class F, class Iterator>
+void thread_pool::sweep_all(F& f, Iterator first, std::size_t n,
+                            const map_options& opts) {
+  auto chunk = detail::checked_size(
+    opts.chunk, detail::chunk_for(n, workers()), "for_each: chunk");
+  if (n == 0)
+    return;
+  detail::sweep all{n, chunk, opts.deadline};
+  auto body = [&] { all.run(f, first); };
+  std::vector<future<void>> parts;
+  parts.reserve(std::min(workers(), (n - 1) / all.chunk + 1));
+  try {
+    while (parts.size() < parts.capacity())
+      parts.push_back(start<false>(body));
+  } catch (...) {
+    if (parts.empty())
+      throw;
+    // It was shut down in between: those that were taken do it all.
+  }
+  // Until all parts have ended nothing may throw: they use our locals.
+  if (detail::is_inside(core_)) {
+    body();
+    for (auto& p : parts)
+      p.cancel();
+  }
+  all.join(parts);
+  all.conclude(parts);
+}
 
 template <class F, class Range>
 void thread_pool::for_each(F f, Range&& range, map_options opts) {
   auto first = std::begin(range);
-  using iterator = decltype(first);
   if constexpr (requires(std::ptrdiff_t n) {
                   first[n];
                   std::end(range) - first;
                 }) {
-    using difference = typename std::iterator_traits<iterator>::difference_type;
-    auto n = static_cast<std::size_t>(std::end(range) - first);
-    auto chunk = detail::checked_size(
-      opts.chunk, detail::chunk_for(n, workers()), "for_each: chunk");
-    std::atomic<std::size_t> next{0};
-    auto body = [&] {
-      for (;;) {
-        auto begin = next.fetch_add(chunk, std::memory_order_relaxed);
-        if (begin >= n)
-          return;
-        auto end = std::min(n, begin + chunk);
-        for (auto i = begin; i < end; ++i)
-          f(first[static_cast<difference>(i)]);
-      }
-    };
-    std::vector<future<void>> parts;
-    auto tasks = std::min(workers(), (n + chunk - 1) / chunk);
-    for (std::size_t i = 0; i < tasks; ++i)
-      parts.push_back(submit(body));
-    // All of them end before `body` goes: wait first, then look.
-    troupe::wait(parts);
-    for (auto& p : parts)
-      p.get();
+    sweep_all(f, first, static_cast<std::size_t>(std::end(range) - first),
+              opts);
   } else {
-    auto results = map(std::move(f), std::forward<Range>(range), opts);
+    auto results = map(
+      std::move(f), std::ranges::subrange(first, std::end(range)), opts);
     std::exception_ptr error;
     for (auto i = results.begin(); i != results.end(); ++i) {
       try {

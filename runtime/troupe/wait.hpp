@@ -58,18 +58,22 @@ void drop_duplicates(const std::vector<const void*>& keys,
   fs.resize(n);
 }
 
+template <class R>
+const future<R>& awaitable(const future<R>& f) {
+  if (!f.valid())
+    throw bad_argument{"a future that belongs to nothing can't be awaited"};
+  return f;
+}
+
 // `fs` without its duplicates.
 template <class Range>
 auto distinct(Range&& fs) {
   using future_type = std::remove_cvref_t<decltype(*std::begin(fs))>;
   std::vector<future_type> result;
   std::vector<const void*> seen;
-  for (auto& f : fs) {
-    auto* key = static_cast<const void*>(f.shared_state().get());
-    if (key == nullptr)
-      throw bad_argument{"a future that belongs to nothing can't be awaited"};
-    seen.push_back(key);
-    result.push_back(f);
+  for (auto&& f : fs) {
+    result.push_back(awaitable(f));
+    seen.push_back(result.back().shared_state().get());
   }
   drop_duplicates(seen, result);
   return result;
@@ -273,8 +277,8 @@ auto when_all(Range&& fs) {
   using future_type = std::remove_cvref_t<decltype(*std::begin(fs))>;
   using R = typename future_type::value_type;
   auto all = std::make_shared<detail::all_of<R>>();
-  for (auto& f : fs)
-    all->parts.push_back(f);
+  for (auto&& f : fs)
+    all->parts.push_back(detail::awaitable(f));
   for (auto& f : all->parts)
     all->to->due = std::min(all->to->due, f.shared_state()->due);
   future<typename detail::all_of<R>::value> result{all->to};
@@ -296,19 +300,20 @@ auto when_all(Range&& fs) {
 /// Errors: bad_argument for an empty range.
 template <class Range>
 future<std::size_t> when_any(Range&& fs) {
+  using future_type = std::remove_cvref_t<decltype(*std::begin(fs))>;
+  std::vector<future_type> parts;
+  for (auto&& f : fs) // once: a range may make its futures as it goes
+    parts.push_back(detail::awaitable(f));
+  if (parts.empty())
+    throw bad_argument{"when_any of no futures would wait for ever"};
   auto any = std::make_shared<detail::any_of>();
   any->to->due = 0;
-  for (auto& f : fs)
+  for (auto& f : parts)
     any->to->due = std::max(any->to->due, f.shared_state()->due);
   future<std::size_t> result{any->to};
-  std::size_t n = 0;
-  for (auto& f : fs) {
+  for (std::size_t n = 0; n < parts.size(); ++n)
     detail::attach(std::make_unique<detail::any_of::part>(any, n),
-                   *f.shared_state());
-    ++n;
-  }
-  if (n == 0)
-    throw bad_argument{"when_any of no futures would wait for ever"};
+                   *parts[n].shared_state());
   return result;
 }
 

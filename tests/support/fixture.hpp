@@ -29,7 +29,7 @@ bool eventually(std::chrono::nanoseconds limit, Predicate done) {
       return true;
     if (std::chrono::steady_clock::now() >= until)
       return done();
-    std::this_thread::sleep_for(pause);
+    std::this_thread::sleep_for(pause); // sleeps: between two looks
     pause = std::min(pause * 2, std::chrono::microseconds{5000});
   }
 }
@@ -43,8 +43,7 @@ public:
           return;
         std::fprintf(stderr, "a test hangs:\n%s", sys.describe().c_str());
         std::abort();
-      }) {
-  }
+      }) {}
   ~watchdog() {
     over_ = true;
     thread_.join();
@@ -59,8 +58,8 @@ private:
 class live_system {
 public:
   explicit live_system(troupe::options opts = {.workers = 2})
-    : sys(std::move(opts)), dog_(sys) {
-  }
+    : sys(std::move(opts)),
+      dog_(sys) {}
   ~live_system() {
     auto report = sys.stop();
     BOOST_TEST(report.clean, to_string(report));
@@ -77,19 +76,11 @@ private:
 /// actors change, counted.
 struct counted {
   static inline std::atomic<int> alive{0};
-  counted() {
-    ++alive;
-  }
-  counted(const counted&) {
-    ++alive;
-  }
-  counted(counted&&) noexcept {
-    ++alive;
-  }
+  counted() { ++alive; }
+  counted(const counted&) { ++alive; }
+  counted(counted&&) noexcept { ++alive; }
   counted& operator=(const counted&) = default;
-  ~counted() {
-    --alive;
-  }
+  ~counted() { --alive; }
 };
 
 } // namespace test

@@ -11,8 +11,8 @@ struct caf_invocation {
   virtual void run(cell& self, void* object, caf_answer answer) = 0;
 };
 
-using caf_matcher
-  = std::function<std::unique_ptr<caf_invocation>(const caf::message&)>;
+using caf_matcher =
+  std::function<std::unique_ptr<caf_invocation>(const caf::message&)>;
 
 void set_matchers(cell* c, std::vector<caf_matcher> ms);
 caf::error to_caf_error(std::exception_ptr e);
@@ -25,8 +25,9 @@ struct answer_waiter final : waiter, pooled {
   caf_answer answer;
   state_ptr<state<R>> from;
 
-  explicit answer_waiter(caf_answer a) : waiter(&settled), answer(std::move(a)) {
-  }
+  explicit answer_waiter(caf_answer a)
+    : waiter(&settled),
+      answer(std::move(a)) {}
 
   static void settled(waiter* w, state_base& s) noexcept {
     std::unique_ptr<answer_waiter> self{static_cast<answer_waiter*>(w)};
@@ -95,8 +96,8 @@ caf_matcher matcher_for(parameters<Ps...>) {
     auto made = std::make_unique<invocation>();
     made->make = [msg] {
       return [&]<std::size_t... Is>(std::index_sequence<Is...>) {
-        return new typename invocation::message(
-          msg.template get_as<kept_t<Ps>>(Is)...);
+        return new
+          typename invocation::message(msg.template get_as<kept_t<Ps>>(Is)...);
       }(std::index_sequence_for<Ps...>{});
     };
     return made;
@@ -118,10 +119,11 @@ future<R> ask_caf(system& sys, const caf::actor& to, caf::message msg) {
   auto p = std::make_shared<promise<R>>();
   auto result = p->get_future();
   auto ns = sys.settings().ask_deadline;
-  auto limit = ns == std::chrono::nanoseconds::max()
-                 ? caf::duration{caf::infinite}
-                 : caf::duration{std::max(
-                   std::chrono::milliseconds{1},
+  auto limit =
+    ns == std::chrono::nanoseconds::max()
+      ? caf::duration{caf::infinite}
+      : caf::duration{
+          std::max(std::chrono::milliseconds{1},
                    std::chrono::duration_cast<std::chrono::milliseconds>(ns))};
   auto body = [p, to, limit, msg](caf::event_based_actor* self) {
     auto fail = [=](const caf::error& e) {

@@ -17,12 +17,12 @@ struct parameters {};
 
 template <class M>
 struct method_traits;
-#define TROUPE_METHOD(qualifiers)                                              \
-  template <class R, class T, class... Ps>                                     \
-  struct method_traits<R (T::*)(Ps...) qualifiers> {                           \
-    using result = R;                                                          \
-    using params = parameters<Ps...>;                                          \
-    static constexpr std::size_t arity = sizeof...(Ps);                        \
+#define TROUPE_METHOD(qualifiers) \
+  template <class R, class T, class... Ps> \
+  struct method_traits<R (T::*)(Ps...) qualifiers> { \
+    using result = R; \
+    using params = parameters<Ps...>; \
+    static constexpr std::size_t arity = sizeof...(Ps); \
   };
 TROUPE_METHOD()
 TROUPE_METHOD(const)
@@ -56,8 +56,8 @@ using kept_t = typename kept<P>::type;
 // Hands a kept value to the parameter it was made for.
 template <class P>
 constexpr decltype(auto) hand_over(kept_t<P>& value) {
-  if constexpr (std::is_lvalue_reference_v<P> || !std::is_same_v<
-                  kept_t<P>, std::decay_t<P>>)
+  if constexpr (std::is_lvalue_reference_v<P>
+                || !std::is_same_v<kept_t<P>, std::decay_t<P>>)
     return static_cast<const kept_t<P>&>(value);
   else
     return std::move(value);
@@ -92,16 +92,13 @@ struct method_body<T, M, parameters<Ps...>> {
 
   template <class... As>
   explicit method_body(std::in_place_t, As&&... as)
-    : args(std::forward<As>(as)...) {
-  }
+    : args(std::forward<As>(as)...) {}
 
   decltype(auto) operator()(void* object) {
     return call(static_cast<T*>(object), std::index_sequence_for<Ps...>{});
   }
 
-  static constexpr std::string_view name() {
-    return value_name<M>();
-  }
+  static constexpr std::string_view name() { return value_name<M>(); }
 
 private:
   template <std::size_t... Is>
@@ -116,16 +113,13 @@ struct function_body {
   using result = std::invoke_result_t<F&, T&>;
   F f;
 
-  explicit function_body(std::in_place_t, F fn) : f(std::move(fn)) {
-  }
+  explicit function_body(std::in_place_t, F fn) : f(std::move(fn)) {}
 
   decltype(auto) operator()(void* object) {
     return f(*static_cast<T*>(object));
   }
 
-  static constexpr std::string_view name() {
-    return "a function";
-  }
+  static constexpr std::string_view name() { return "a function"; }
 };
 
 // -- services of core/cell.cpp ------------------------------------------------
@@ -181,8 +175,8 @@ struct tell_message final : envelope, pooled {
 
   template <class... As>
   explicit tell_message(As&&... as)
-    : envelope(&table), body(std::in_place, std::forward<As>(as)...) {
-  }
+    : envelope(&table),
+      body(std::in_place, std::forward<As>(as)...) {}
 
   static void run(envelope* e, cell& self, void* object) {
     using result = typename Body::result;
@@ -232,14 +226,15 @@ struct ask_message final : envelope,
   union {
     Body body; // gone once it has run, though the state lives on
   };
+  reply_node reply;
 
   template <class... As>
-  explicit ask_message(As&&... as) : envelope(&table), base(&states) {
+  explicit ask_message(As&&... as) : envelope(&table),
+                                     base(&states) {
     ::new (static_cast<void*>(std::addressof(body)))
       Body(std::in_place, std::forward<As>(as)...);
   }
-  ~ask_message() {
-  }
+  ~ask_message() {}
 
   static void run(envelope* e, cell& self, void* object) {
     auto* m = static_cast<ask_message*>(e);
@@ -297,9 +292,15 @@ struct ask_message final : envelope,
 
   static constexpr message_ops table{&run, &drop, Body::name(),
                                      message_kind::call};
-  static constexpr state_ops states{[](state_base* s) noexcept {
+  static void free_state(state_base* s) noexcept {
     delete static_cast<ask_message*>(static_cast<base*>(s));
-  }};
+  }
+
+  static reply_node* reply_of(state_base* s) noexcept {
+    return &static_cast<ask_message*>(static_cast<base*>(s))->reply;
+  }
+
+  static constexpr state_ops states{&free_state, nullptr, nullptr, &reply_of};
 
 private:
   static void end(ask_message* m) noexcept {

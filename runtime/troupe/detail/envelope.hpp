@@ -39,8 +39,7 @@ struct alignas(16) envelope {
   envelope* next = nullptr;
   const message_ops* ops;
 
-  explicit envelope(const message_ops* o) : ops(o) {
-  }
+  explicit envelope(const message_ops* o) : ops(o) {}
 };
 
 /// Memory for envelopes, states and coroutine frames (mimalloc, else malloc).
@@ -49,12 +48,8 @@ void deallocate(void* p) noexcept;
 
 /// Base for what lives in that memory.
 struct pooled {
-  static void* operator new(std::size_t n) {
-    return allocate(n);
-  }
-  static void operator delete(void* p) noexcept {
-    deallocate(p);
-  }
+  static void* operator new(std::size_t n) { return allocate(n); }
+  static void operator delete(void* p) noexcept { deallocate(p); }
 };
 
 } // namespace troupe::detail

@@ -4,9 +4,10 @@
 // Invariants: (1) `phase` only moves forward: pending -> running -> settling ->
 //             {value, error, cancelled}; running may be left out. Whoever moves
 //             it to settling, alone, writes the result and calls `finish`.
-//             (2) waiters are linked only while the phase is not final; `finish`
-//             takes the list and the final store in one critical section, so
-//             each waiter is notified exactly once or was never linked.
+//             (2) waiters are linked only while the phase is not final;
+//             `finish` takes the list and stores the final phase in one
+//             critical section, so each waiter is notified exactly once or was
+//             never linked.
 // Pairing:    `finish` stores phase with release; `is_settled` loads it with
 //             acquire, so that the result is seen.
 #pragma once
@@ -25,6 +26,7 @@ namespace troupe::detail {
 
 struct state_base;
 struct call_record;
+struct reply_node;
 
 /// Somebody who wants to know that a state has settled.
 struct waiter {
@@ -32,8 +34,7 @@ struct waiter {
   /// Called once, by the settling thread, with no lock held.
   void (*notify)(waiter*, state_base&) noexcept;
 
-  explicit waiter(void (*f)(waiter*, state_base&) noexcept) : notify(f) {
-  }
+  explicit waiter(void (*f)(waiter*, state_base&) noexcept) : notify(f) {}
 };
 
 struct state_ops {
@@ -43,6 +44,8 @@ struct state_ops {
   void (*request_stop)(state_base*) noexcept = nullptr;
   /// Runs work that is still pending on the calling thread; null for asks.
   void (*run_here)(state_base*) noexcept = nullptr;
+  /// The reply node that lies in the same block; null where there is none.
+  reply_node* (*reply)(state_base*) noexcept = nullptr;
 };
 
 enum class phase : std::uint8_t {
@@ -54,8 +57,8 @@ enum class phase : std::uint8_t {
   cancelled,
 };
 
-/// The reply to an actor that awaits: one node per state, used by the first
-/// actor that awaits it.
+/// The reply to an actor that awaits. An ask has one in its own block, for the
+/// first actor that awaits it.
 struct reply_node : waiter, envelope {
   state_base* of = nullptr;      // holds a reference while linked
   cell* to = nullptr;            // likewise
@@ -68,23 +71,19 @@ struct state_base {
   std::atomic<phase> at{phase::pending};
   std::atomic<bool> observed{false};
   std::atomic<bool> reply_used{false};
-  std::atomic<bool> delegated{false}; // the callee has passed it on
+  std::atomic<bool> delegated{false};     // the callee has passed it on
   std::atomic<std::uintptr_t> waiters{0}; // bit 0: locked
   const state_ops* ops;
   std::int64_t due = INT64_MAX; // steady nanoseconds; fixed before it is shared
   std::exception_ptr failure;
   cell* callee = nullptr; // weak reference; who will answer, if known
   std::string_view what;  // the method or task
-  reply_node reply;
 
-  explicit state_base(const state_ops* o) : ops(o) {
-  }
+  explicit state_base(const state_ops* o) : ops(o) {}
   state_base(const state_base&) = delete;
   state_base& operator=(const state_base&) = delete;
 
-  void retain() noexcept {
-    refs.fetch_add(1, std::memory_order_relaxed);
-  }
+  void retain() noexcept { refs.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (refs.load(std::memory_order_acquire) == 1
         || refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
@@ -152,15 +151,13 @@ class state_ptr {
 public:
   state_ptr() = default;
   /// Takes over one reference.
-  explicit state_ptr(S* s) : ptr_(s) {
-  }
+  explicit state_ptr(S* s) : ptr_(s) {}
   state_ptr(const state_ptr& other) : ptr_(other.ptr_) {
     if (ptr_ != nullptr)
       ptr_->retain();
   }
   state_ptr(state_ptr&& other) noexcept
-    : ptr_(std::exchange(other.ptr_, nullptr)) {
-  }
+    : ptr_(std::exchange(other.ptr_, nullptr)) {}
   state_ptr& operator=(state_ptr other) noexcept {
     std::swap(ptr_, other.ptr_);
     return *this;
@@ -169,21 +166,11 @@ public:
     if (ptr_ != nullptr)
       ptr_->release();
   }
-  S* get() const {
-    return ptr_;
-  }
-  S* operator->() const {
-    return ptr_;
-  }
-  S& operator*() const {
-    return *ptr_;
-  }
-  explicit operator bool() const {
-    return ptr_ != nullptr;
-  }
-  S* detach() {
-    return std::exchange(ptr_, nullptr);
-  }
+  S* get() const { return ptr_; }
+  S* operator->() const { return ptr_; }
+  S& operator*() const { return *ptr_; }
+  explicit operator bool() const { return ptr_ != nullptr; }
+  S* detach() { return std::exchange(ptr_, nullptr); }
 
 private:
   S* ptr_ = nullptr;
@@ -202,8 +189,7 @@ struct state : state_base {
   };
   bool taken = false; // the value was moved out (move-only types)
 
-  explicit state(const state_ops* o) : state_base(o) {
-  }
+  explicit state(const state_ops* o) : state_base(o) {}
   ~state() {
     if (at.load(std::memory_order_acquire) == phase::value)
       value.~stored<R>();
@@ -236,11 +222,9 @@ struct state : state_base {
 /// A state on its own, for promises and continuations.
 template <class R>
 struct plain_state final : state<R>, pooled {
-  plain_state() : state<R>(&table) {
-  }
-  static constexpr state_ops table{[](state_base* s) noexcept {
-    delete static_cast<plain_state*>(s);
-  }};
+  plain_state() : state<R>(&table) {}
+  static constexpr state_ops table{
+    [](state_base* s) noexcept { delete static_cast<plain_state*>(s); }};
 };
 
 } // namespace troupe::detail

@@ -10,9 +10,9 @@ namespace troupe::detail {
 template <class F, class R>
 struct then_call {
   static constexpr bool takes_value = std::is_invocable_v<F&, R>;
-  using result = typename std::conditional_t<
-    takes_value, std::invoke_result<F&, R>,
-    std::invoke_result<F&, future<R>>>::type;
+  using result =
+    typename std::conditional_t<takes_value, std::invoke_result<F&, R>,
+                                std::invoke_result<F&, future<R>>>::type;
 };
 template <class F>
 struct then_call<F, void> {
@@ -48,8 +48,7 @@ struct then_node final : continuation, pooled {
   F f;
   state_ptr<state<result>> to{new plain_state<result>};
 
-  explicit then_node(F fn) : continuation(&run_it), f(std::move(fn)) {
-  }
+  explicit then_node(F fn) : continuation(&run_it), f(std::move(fn)) {}
 
   static void run_it(continuation* base, bool alive) noexcept {
     std::unique_ptr<then_node> self{static_cast<then_node*>(base)};
@@ -84,8 +83,7 @@ template <class R>
 struct forward_node final : waiter, pooled {
   state_ptr<state<R>> from, to;
 
-  forward_node() : waiter(&pass) {
-  }
+  forward_node() : waiter(&pass) {}
 
   static void pass(waiter* w, state_base&) noexcept {
     std::unique_ptr<forward_node> self{static_cast<forward_node*>(w)};
