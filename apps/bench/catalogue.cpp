@@ -76,7 +76,9 @@ const std::vector<workload>& table() {
     {"map",
      "10 M integers, trivial function, automatic chunks",
      {"tbb"},
-     {{"map", "ns/element", at_least(0.9, "tbb")}}},
+     {{"map", "ns/element", at_least(0.9, "tbb")}, {"map_lazy", "ns/element"}},
+     "for_each into an array, as TBB's parallel_for does; map_lazy takes the "
+     "results of pool.map one by one, in order, at flat memory"},
     {"compile",
      "hello.cpp against the same program in CAF",
      {"caf"},

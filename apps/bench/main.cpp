@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 namespace {
 
@@ -98,11 +99,11 @@ int main(int argc, char** argv) {
   options opts;
   opts.how.workers = this_machine().usable_cpus;
   opts.how.peers.assign(peer_names().begin(), peer_names().end());
-  std::vector<std::string> names;
+  std::set<std::string> names;
   for (auto& w : catalogue()) {
-    names.push_back(w.name);
+    names.insert(w.name);
     for (auto& r : w.rows)
-      names.push_back(r.name);
+      names.insert(r.name);
   }
   CLI::App app{
     "Measures Troupe and its peers in turn, each run in a process "
@@ -112,9 +113,11 @@ int main(int argc, char** argv) {
     ->delimiter(',')
     ->check(CLI::IsMember(names));
   app.add_option("--json", opts.json_file, "write the figures to this file");
+  auto known = opts.how.peers;
+  known.emplace_back("none");
   app.add_option("--peers", opts.how.peers, "peers to compare with, by comma")
     ->delimiter(',')
-    ->check(CLI::IsMember(opts.how.peers));
+    ->check(CLI::IsMember(known));
   app.add_option("--runs", opts.how.runs, "counted runs of each side")
     ->check(CLI::Range(1, 1000))
     ->capture_default_str();

@@ -39,6 +39,7 @@ inline constexpr int deep_mailbox = 10'000'000;
 inline constexpr int submit_get_tasks = 300'000;
 inline constexpr int submit_many_tasks = 2'000'000;
 inline constexpr int map_elements = 10'000'000;
+inline constexpr int map_lazy_repeats = 3;
 inline constexpr int map_repeats = 21; ///< one alone takes some milliseconds
 
 /// std::async starts a thread per task, so that it gets fewer of them and

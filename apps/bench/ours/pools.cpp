@@ -58,23 +58,46 @@ figures submit_many(const setting& how) {
   return {{"submit_many", run(submit_many_tasks)}};
 }
 
+namespace {
+
+// What parallel_for does: each result goes to its place in an array.
+double for_each_ns(troupe::thread_pool& pool, std::vector<int>& out) {
+  stopwatch watch;
+  pool.for_each(
+    [&out](int i) { out[static_cast<std::size_t>(i)] = trivial(i); },
+    std::views::iota(0, map_elements));
+  return watch.ns_per(map_elements);
+}
+
+// Results one by one and in order, at flat memory, as they are taken.
+double lazy_ns(troupe::thread_pool& pool, std::vector<int>& out) {
+  auto to = out.begin();
+  stopwatch watch;
+  for (int y : pool.map([](int x) { return trivial(x); },
+                        std::views::iota(0, map_elements)))
+    *to++ = y;
+  return watch.ns_per(map_elements);
+}
+
+double median_of(int repeats,
+                 double (*run)(troupe::thread_pool&, std::vector<int>&),
+                 troupe::thread_pool& pool) {
+  std::vector<int> out(map_elements);
+  run(pool, out);
+  std::vector<double> ns;
+  for (int i = 0; i < repeats; ++i)
+    ns.push_back(run(pool, out));
+  check(out);
+  return quantile(std::move(ns), 0.5);
+}
+
+} // namespace
+
 figures map(const setting& how) {
   troupe::system sys{options_of(how)};
   troupe::thread_pool pool{sys, {.workers = how.workers}};
-  std::vector<int> out(map_elements);
-  auto run = [&](int n) {
-    stopwatch watch;
-    pool.for_each(
-      [&out](int i) { out[static_cast<std::size_t>(i)] = trivial(i); },
-      std::views::iota(0, n));
-    return watch.ns_per(n);
-  };
-  run(map_elements);
-  std::vector<double> ns;
-  for (int i = 0; i < map_repeats; ++i)
-    ns.push_back(run(map_elements));
-  check(out);
-  return {{"map", quantile(std::move(ns), 0.5)}};
+  return {{"map", median_of(map_repeats, for_each_ns, pool)},
+          {"map_lazy", median_of(map_lazy_repeats, lazy_ns, pool)}};
 }
 
 } // namespace bench::ours
