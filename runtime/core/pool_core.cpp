@@ -43,16 +43,20 @@ std::size_t size_between(std::ptrdiff_t n, std::size_t automatic,
 } // namespace
 
 pool_core::pool_core(runtime& rt, const thread_pool_options& opts)
-  : home_(rt.home()), rt_(&rt), scheduler_(&rt.scheduler()),
+  : home_(rt.home()),
+    rt_(&rt),
+    scheduler_(&rt.scheduler()),
     workers_(size_between(opts.workers, rt.settings().workers, 1024,
                           "thread_pool: workers")),
     most_(size_between(opts.queue_tasks_max, 1, SIZE_MAX / 2,
                        "thread_pool: queue_tasks_max")),
-    full_(opts.full), initializer_(opts.initializer),
+    full_(opts.full),
+    initializer_(opts.initializer),
     id_(next_pool_id.fetch_add(1)) {
   if (full_ == full_policy::drop_newest || full_ == full_policy::drop_oldest)
-    throw bad_argument{"thread_pool: full must be wait, reject or caller_runs: "
-                       "a pool does not drop tasks"};
+    throw bad_argument{
+      "thread_pool: full must be wait, reject or caller_runs: "
+      "a pool does not drop tasks"};
   room_until_.store(most_ + workers_);
   for (std::size_t i = 0; i < workers_; ++i) {
     runners_.push_back(std::make_unique<runner>());
@@ -102,9 +106,9 @@ void pool_core::submit(pool_task* t, bool may_reject) {
   if (n > room_until_.load(std::memory_order_relaxed) && !has_room(n)) {
     if (full_ == full_policy::reject && may_reject) {
       submitted_.fetch_sub(1);
-      refuse(std::make_exception_ptr(rejected{
-        "thread_pool: its queue is full (the limit is "
-        + std::to_string(most_) + " tasks, option queue_tasks_max)"}));
+      refuse(std::make_exception_ptr(
+        rejected{"thread_pool: its queue is full (the limit is "
+                 + std::to_string(most_) + " tasks, option queue_tasks_max)"}));
     }
     if (full_ == full_policy::caller_runs || is_current()) {
       auto* before = std::exchange(inside, this);
@@ -185,14 +189,13 @@ std::exception_ptr pool_core::why_closed() {
   std::lock_guard guard{mutex_};
   if (broken_)
     return broken_;
-  return std::make_exception_ptr(
-    closed{"thread_pool: submit after shutdown"});
+  return std::make_exception_ptr(closed{"thread_pool: submit after shutdown"});
 }
 
 // -- running ------------------------------------------------------------------
 
-caf::resumable::resume_result
-pool_core::runner::resume(caf::execution_unit*, std::size_t) {
+caf::resumable::resume_result pool_core::runner::resume(caf::execution_unit*,
+                                                        std::size_t) {
   context_scope scope{nullptr, pool->rt_};
   auto& p = *pool;
   auto* before = std::exchange(inside, pool);
@@ -462,8 +465,9 @@ bool pool_core::await_drained(std::int64_t until) {
 
 drain_report pool_core::shut_down(shutdown_mode mode, std::int64_t limit_ns) {
   if (is_current())
-    throw bad_argument{"thread_pool: shutdown by one of its own tasks would "
-                       "wait for itself"};
+    throw bad_argument{
+      "thread_pool: shutdown by one of its own tasks would "
+      "wait for itself"};
   closed_.store(true, std::memory_order_seq_cst);
   signal();
   auto until = limit_ns == time_limit::none
@@ -503,8 +507,8 @@ std::uint64_t pool_core::cancelled() const {
 }
 
 void pool_core::orphan() {
-  auto why = std::make_exception_ptr(
-    closed{"thread_pool: the system has stopped"});
+  auto why =
+    std::make_exception_ptr(closed{"thread_pool: the system has stopped"});
   {
     std::lock_guard guard{mutex_};
     if (!broken_)
@@ -531,8 +535,9 @@ void close_pool(pool_core* p) noexcept {
     p->close();
     return;
   }
-  spdlog::error("a thread_pool is destroyed by one of its own tasks; it drains "
-                "in the background");
+  spdlog::error(
+    "a thread_pool is destroyed by one of its own tasks; it drains "
+    "in the background");
   std::thread{[p] { p->close(); }}.detach();
 }
 

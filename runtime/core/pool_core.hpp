@@ -2,7 +2,8 @@
 // pool_core: the queue and the runners of a thread_pool.
 //
 // Protocol:
-// 1. submit pushes to `inbox_` (a stack, one CAS), then makes sure that a runner
+// 1. submit pushes to `inbox_` (a stack, one CAS), then makes sure that a
+// runner
 //    is active unless all are.
 // 2. A runner takes work from its deque, then from `ready_` (under mutex_; it
 //    empties the inbox into it, in order), then from other runners' deques.
@@ -64,9 +65,7 @@ public:
   /// The system has stopped: nothing will run any more.
   void orphan();
 
-  std::size_t workers() const {
-    return workers_;
-  }
+  std::size_t workers() const { return workers_; }
   bool is_current() const;
   void count_elsewhere(pool_task::end how);
   void begin_stoppable(stoppable& s) noexcept;
@@ -77,15 +76,11 @@ private:
   class runner final : public caf::resumable {
   public:
     resume_result resume(caf::execution_unit*, std::size_t max) override;
-    subtype_t subtype() const override {
-      return function_object;
-    }
+    subtype_t subtype() const override { return function_object; }
     void intrusive_ptr_add_ref_impl() override {
       pool->refs_.fetch_add(1, std::memory_order_relaxed);
     }
-    void intrusive_ptr_release_impl() override {
-      pool->release();
-    }
+    void intrusive_ptr_release_impl() override { pool->release(); }
 
     pool_core* pool = nullptr;
     std::size_t index = 0;
@@ -112,9 +107,7 @@ private:
   void drain_inbox_locked();
   void drop_queued(std::exception_ptr why);
   std::uint64_t finished() const;
-  bool is_drained() const {
-    return finished() == submitted_.load();
-  }
+  bool is_drained() const { return finished() == submitted_.load(); }
   bool await_drained(std::int64_t until);
   bool has_room(std::uint64_t n);
   bool wait_for_room(std::uint64_t n);
@@ -138,7 +131,7 @@ private:
   std::atomic<std::uint64_t> submitted_{0};
   alignas(64) std::atomic<std::uint32_t> active_{0};
   std::atomic<std::uint64_t> room_until_{0}; // submitted_ may grow to this
-  std::atomic<std::uint32_t> waiting_{0}; // threads in await_* below
+  std::atomic<std::uint32_t> waiting_{0};    // threads in await_* below
   std::atomic<std::uint32_t> signal_{0};
   std::atomic<bool> closed_{false};
   std::atomic<bool> dropping_{false};
@@ -150,8 +143,8 @@ private:
   pool_task* ready_last_ = nullptr;  // under mutex_
   std::size_t ready_size_ = 0;       // under mutex_
   std::atomic<std::size_t> ready_hint_{0};
-  pool_counts elsewhere_;            // under mutex_ to write
-  std::exception_ptr broken_;        // under mutex_; why, if not by shutdown
+  pool_counts elsewhere_;     // under mutex_ to write
+  std::exception_ptr broken_; // under mutex_; why, if not by shutdown
   std::atomic<bool> is_broken_{false};
   std::vector<std::uint64_t> initialized_; // under mutex_: threads' numbers
   std::mutex stoppable_mutex_;

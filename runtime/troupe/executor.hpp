@@ -3,7 +3,8 @@
 // imap, imap_unordered, starmap, for_each, shutdown. The words are those of
 // Python's concurrent.futures and multiprocessing.
 //
-//   inputs ──pull──▶ [ window: chunks in flight ] ──in order──▶ for (auto y : …)
+//   inputs ──pull──▶ [ window: chunks in flight ] ──in order──▶ for (auto y :
+//   …)
 //
 // A map pulls no more inputs than its window, so that endless input and slow
 // consumers cost flat memory.
@@ -84,8 +85,7 @@ struct map_work {
   F f;
   std::atomic<bool> given_up{false}; // nothing more is to begin
 
-  explicit map_work(F fn) : f(std::move(fn)) {
-  }
+  explicit map_work(F fn) : f(std::move(fn)) {}
 };
 
 // Calls `f` on each input of a chunk; what one throws concerns that one alone.
@@ -162,8 +162,8 @@ template <class Range>
   requires requires(const Range& r) { *std::begin(r); }
 constexpr bool owns_elements<Range> =
   !std::ranges::view<Range>
-  && std::is_const_v<std::remove_reference_t<
-    decltype(*std::begin(std::declval<const Range&>()))>>;
+  && std::is_const_v<std::remove_reference_t<decltype(*std::begin(
+    std::declval<const Range&>()))>>;
 
 template <class Range>
 constexpr bool is_sized = requires(Range& r) { std::size(r); }
@@ -197,8 +197,8 @@ public:
   using reference = std::add_rvalue_reference_t<value_type>;
 
   map_range(Pool& pool, F f, Range range, const map_options& opts)
-    : impl_(std::make_unique<impl>(pool, std::move(f), std::move(range),
-                                   opts)) {
+    : impl_(
+        std::make_unique<impl>(pool, std::move(f), std::move(range), opts)) {
     impl_->start();
   }
 
@@ -209,39 +209,28 @@ public:
     using iterator_concept = std::input_iterator_tag;
 
     iterator() = default;
-    explicit iterator(impl* i) : impl_(i) {
-    }
+    explicit iterator(impl* i) : impl_(i) {}
     /// Waits for the result, which is valid until `++`.
     /// Errors: what `f` or the input threw; closed, when the pool was shut down
     ///         before it began; timeout (then it is at its end).
-    reference operator*() const {
-      return impl_->take();
-    }
+    reference operator*() const { return impl_->take(); }
     iterator& operator++() {
       impl_->advance();
       return *this;
     }
-    void operator++(int) {
-      ++*this;
-    }
+    void operator++(int) { ++*this; }
     friend bool operator==(const iterator& i, std::default_sentinel_t) {
       return i.is_at_end();
     }
 
   private:
-    bool is_at_end() const {
-      return impl_->is_at_end();
-    }
+    bool is_at_end() const { return impl_->is_at_end(); }
 
     impl* impl_ = nullptr;
   };
 
-  iterator begin() {
-    return iterator{impl_.get()};
-  }
-  std::default_sentinel_t end() const {
-    return {};
-  }
+  iterator begin() { return iterator{impl_.get()}; }
+  std::default_sentinel_t end() const { return {}; }
 
   /// All results at once. Errors: the first one.
   auto to_vector() {
@@ -274,14 +263,15 @@ private:
     std::deque<flight> flying;
     std::size_t in_flight = 0; // inputs pulled, results not passed
     results current;
-    std::size_t at = 0; // in current
-    bool dry = false;   // no more is pulled
+    std::size_t at = 0;             // in current
+    bool dry = false;               // no more is pulled
     std::exception_ptr input_error; // comes after the results
 
     impl(Pool& p, F fn, Range r, const map_options& o)
       : pool(p),
         work(std::make_shared<detail::map_work<F>>(std::move(fn))),
-        range(std::move(r)), next(std::begin(range)),
+        range(std::move(r)),
+        next(std::begin(range)),
         until(detail::due_after(o.deadline)) {
       std::size_t automatic = 16;
       if constexpr (detail::is_sized<Range>)
@@ -295,22 +285,18 @@ private:
         chunk = std::min(chunk, window);
     }
 
-    ~impl() {
-      give_up();
-    }
+    ~impl() { give_up(); }
 
     // The window is filled to the last input; errors of the pool come at once.
     void start() {
-      while (in_flight < window && launch()) {
-      }
+      while (in_flight < window && launch()) {}
       if (flying.empty() && input_error)
         std::rethrow_exception(std::exchange(input_error, nullptr));
     }
 
     // Afterwards in whole chunks, or chunks would shrink to one input each.
     void refill() {
-      while ((window - in_flight >= chunk || flying.empty()) && launch()) {
-      }
+      while ((window - in_flight >= chunk || flying.empty()) && launch()) {}
     }
 
     // Pulls a chunk and submits it; false when there is no more.

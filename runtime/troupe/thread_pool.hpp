@@ -53,7 +53,13 @@ class pool_core; // core/pool_core.hpp
 struct pool_task {
   pool_task* next = nullptr;
   /// dropped: by the pool, without having begun. elsewhere: another counts it.
-  enum class end : unsigned char { done, failed, cancelled, dropped, elsewhere };
+  enum class end : unsigned char {
+    done,
+    failed,
+    cancelled,
+    dropped,
+    elsewhere
+  };
   /// Runs it, unless it was cancelled or a waiting task has run it.
   end (*run)(pool_task*) noexcept;
   /// Gives it up: fails with `why` (null: cancelled).
@@ -111,18 +117,18 @@ struct bound_task final
     work body; // gone once it has run
   };
   pool_core* pool;
-  [[no_unique_address]] std::conditional_t<with_token, stoppable, nothing>
-    stop;
+  [[no_unique_address]] std::conditional_t<with_token, stoppable, nothing> stop;
 
   template <class G, class... Bs>
   explicit bound_task(pool_core* p, G&& g, Bs&&... bs)
-    : pool_task{nullptr, &run_it, &drop_it}, base(&table), pool(p) {
+    : pool_task{nullptr, &run_it, &drop_it},
+      base(&table),
+      pool(p) {
     ::new (static_cast<void*>(std::addressof(body)))
       work{std::forward<G>(g), std::tuple<As...>(std::forward<Bs>(bs)...)};
     this->refs.store(2, std::memory_order_relaxed); // pool and future
   }
-  ~bound_task() {
-  }
+  ~bound_task() {}
 
   // False when somebody else has taken it on, who counts it too. The flag
   // decides who may touch the body; claim() decides between him and a cancel.
@@ -148,11 +154,11 @@ struct bound_task final
         if (!error)
           this->set();
       } else {
-        result value = call();
+        result r = call();
         gone = true;
         error = drop_body();
         if (!error)
-          this->set(std::move(value));
+          this->set(std::move(r));
       }
     } catch (...) {
       error = std::current_exception();
@@ -186,8 +192,7 @@ struct bound_task final
     return std::apply(
       [this](As&... as) -> decltype(auto) {
         if constexpr (with_token)
-          return std::invoke(body.f, stop.source.get_token(),
-                             std::move(as)...);
+          return std::invoke(body.f, stop.source.get_token(), std::move(as)...);
         else
           return std::invoke(body.f, std::move(as)...);
       },
@@ -249,15 +254,12 @@ class thread_pool {
 public:
   /// Errors: bad_argument for a size out of range.
   explicit thread_pool(system& sys, thread_pool_options opts = {})
-    : core_(detail::make_pool(sys.runtime(), opts)) {
-  }
+    : core_(detail::make_pool(sys.runtime(), opts)) {}
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 
   /// Drains.
-  ~thread_pool() {
-    detail::close_pool(core_);
-  }
+  ~thread_pool() { detail::close_pool(core_); }
 
   /// Runs `f(args...)` on a worker; a function that takes a std::stop_token
   /// first gets one that `future::cancel` triggers, and so does a shutdown that
@@ -318,9 +320,7 @@ public:
     return detail::shut_down(core_, mode, deadline.ns());
   }
 
-  std::size_t workers() const {
-    return detail::workers_of(core_);
-  }
+  std::size_t workers() const { return detail::workers_of(core_); }
 
   /// For map_range: one chunk as one task.
   template <class F, class In>
@@ -364,8 +364,9 @@ struct sweep {
   std::size_t error_at = 0; // under mutex
 
   sweep(std::size_t n, std::size_t c, time_limit limit)
-    : size(n), chunk(std::min(n, c)), due(due_after(limit)) {
-  }
+    : size(n),
+      chunk(std::min(n, c)),
+      due(due_after(limit)) {}
 
   // Of all errors that of the first position stays.
   void note(std::size_t at) noexcept;
@@ -410,8 +411,8 @@ private:
 template <class F, class Iterator>
 void thread_pool::sweep_all(F& f, Iterator first, std::size_t n,
                             const map_options& opts) {
-  auto chunk = detail::checked_size(
-    opts.chunk, detail::chunk_for(n, workers()), "for_each: chunk");
+  auto chunk = detail::checked_size(opts.chunk, detail::chunk_for(n, workers()),
+                                    "for_each: chunk");
   if (n == 0)
     return;
   detail::sweep all{n, chunk, opts.deadline};
@@ -446,8 +447,8 @@ void thread_pool::for_each(F f, Range&& range, map_options opts) {
     sweep_all(f, first, static_cast<std::size_t>(std::end(range) - first),
               opts);
   } else {
-    auto results = map(
-      std::move(f), std::ranges::subrange(first, std::end(range)), opts);
+    auto results = map(std::move(f),
+                       std::ranges::subrange(first, std::end(range)), opts);
     std::exception_ptr error;
     for (auto i = results.begin(); i != results.end(); ++i) {
       try {
