@@ -255,11 +255,18 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     report_.in_the_way = stragglers(100);
     auto dropped = home_->dead_letters.load();
     stop_actors(cell::flag_shutdown, true);
-    await(sched::now_ns() + 100'000'000, gone);
+    // Killed actors end as fast as they can, which takes a while with millions
+    // of messages: given up only when nothing has moved for 200 ms.
+    auto seen = dropped + live_.size() + 1;
+    auto now = dropped + live_.size();
+    while (seen != now && !await(sched::now_ns() + 200'000'000, gone)) {
+      seen = now;
+      now = home_->dead_letters.load() + live_.size();
+    }
     report_.messages_dropped = home_->dead_letters.load() - dropped;
   }
   // What is left is inside a method that does not return.
-  auto patience = sched::now_ns() + 500'000'000;
+  auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());
   stuck_ = !threads_.stop(patience) || stuck_;
   {
@@ -269,7 +276,8 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
       p->orphan();
     home_->pools.clear();
   }
-  {
+  if (!stuck_) {
+    end_the_rest();
     std::lock_guard home_guard{home_->mutex};
     home_->rt = nullptr;
     home_->observer = nullptr;
@@ -284,6 +292,24 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   if (stuck_)
     report_.clean = false;
   return report_;
+}
+
+// No thread of ours is left: what has not ended (a worker left before its turn
+// came) ends here, so that forgotten handles find it closed.
+void runtime::end_the_rest() {
+  std::vector<cell*> rest;
+  live_.for_each([&](cell& c) {
+    if (lock_weak(&c))
+      rest.push_back(&c);
+  });
+  for (auto* c : rest) {
+    {
+      context_scope scope{c, this};
+      c->set(cell::flag_shutdown);
+      c->end(c->why_ended());
+    }
+    release(c);
+  }
 }
 
 // CAF's own end waits for threads of plain CAF actors without a limit, so it
@@ -303,7 +329,7 @@ bool runtime::destroy_caf(std::int64_t until) {
   }};
   std::unique_lock guard{shared->mutex};
   auto when = std::chrono::steady_clock::time_point{
-    std::chrono::nanoseconds{std::max(until, sched::now_ns() + 200'000'000)}};
+    std::chrono::nanoseconds{std::max(until, sched::now_ns() + 2'000'000'000)}};
   auto done = shared->ended.wait_until(guard, when,
                                        [&] { return shared->done; });
   guard.unlock();

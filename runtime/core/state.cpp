@@ -184,8 +184,11 @@ bool wait_settled(state_base& s, std::int64_t until) {
   if (is_worker || !spin_for(w, now)) {
     sched::blocking_section section;
     w.sleep(std::min(until, s.due));
-    if (!w.is_woken())
+    if (!w.is_woken()) {
+      // Late; or an answer is being written at this moment: then it comes.
       s.expire(sched::now_ns());
+      w.sleep(until);
+    }
     if (!is_worker)
       adapt_spin(sched::now_ns() - now);
   }
