@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+// topic: what one publishes, all subscribers get.
+//
+//   troupe::topic<std::string> news{sys};
+//   auto mine = news.subscribe({.buffer = 100}).get();
+//   news.publish("hello").get();
+//   while (auto text = mine.next().get()) use(*text);   // ends when closed
+//
+// Invariants: (1) each subscriber sees what was published after it came, in
+//             order. (2) at most `buffer` values wait for a subscriber; what
+//             happens then is its choice: a slow one can't grow memory.
+// Who may call: anybody, from any thread.
+// A death:    a subscription that goes, with its actor say, is forgotten.
+#pragma once
+
+#include <deque>
+#include <map>
+
+#include "troupe/handle.hpp"
+#include "troupe/system.hpp"
+#include "troupe/waiting_line.hpp"
+
+namespace troupe {
+
+struct subscribe_options {
+  /// Values that may wait for this subscriber. Range: 1.. ; 0: bad_argument.
+  std::size_t buffer = 64;
+  /// What happens to the one too many: drop_oldest, drop_newest (both counted
+  /// in `missed`), wait (the publisher waits: use with care) or reject (the
+  /// subscription ends with `rejected`).
+  full_policy full = full_policy::drop_oldest;
+};
+
+namespace detail {
+template <class T>
+class topic_actor;
+}
+
+/// A place among the subscribers. Movable; going away ends it.
+template <class T>
+class subscription {
+public:
+  subscription() = default;
+  /// For the library.
+  subscription(ref<detail::topic_actor<T>> topic, std::uint64_t id)
+    : topic_(std::move(topic)),
+      id_(id) {}
+  subscription(subscription&& other) noexcept
+    : topic_(std::move(other.topic_)),
+      id_(std::exchange(other.id_, 0)) {}
+  subscription& operator=(subscription&& other) noexcept {
+    if (this != &other) {
+      end();
+      topic_ = std::move(other.topic_);
+      id_ = std::exchange(other.id_, 0);
+    }
+    return *this;
+  }
+  ~subscription() { end(); }
+
+  /// The next value; nothing when the topic was closed and all was seen.
+  /// Errors: timeout and cancelled (then nothing is lost), rejected (it was
+  ///         too slow, and full_policy::reject was chosen).
+  future<std::optional<T>> next() const {
+    return topic_.template ask<&detail::topic_actor<T>::next>(id_);
+  }
+  future<std::optional<T>> next(time_limit limit) const {
+    return topic_.within(limit).template ask<&detail::topic_actor<T>::next>(
+      id_);
+  }
+
+  /// How many values were dropped because this subscriber was too slow.
+  future<std::uint64_t> missed() const {
+    return topic_.template ask<&detail::topic_actor<T>::missed>(id_);
+  }
+
+private:
+  void end() noexcept {
+    auto id = std::exchange(id_, 0);
+    if (id == 0)
+      return;
+    try {
+      topic_.template tell<&detail::topic_actor<T>::unsubscribe>(id);
+    } catch (const std::exception&) {
+      // Only without memory; what waits for it stays bounded.
+    }
+  }
+
+  ref<detail::topic_actor<T>> topic_;
+  std::uint64_t id_ = 0;
+};
+
+namespace detail {
+
+template <class T>
+class topic_actor : public actor {
+public:
+  future<subscription<T>> subscribe(subscribe_options opts) {
+    if (is_closed_)
+      throw closed{"topic::subscribe after close"};
+    if (opts.buffer == 0)
+      throw bad_argument{"topic::subscribe: buffer is 0; the least is 1"};
+    if (opts.full == full_policy::caller_runs)
+      throw bad_argument{"topic::subscribe: caller_runs is for pools"};
+    auto answer = answer_later<subscription<T>>();
+    ref<topic_actor> me = self();
+    if (answer.try_set_value(std::move(me), last_id_ + 1)) {
+      ++last_id_;
+      readers_.try_emplace(last_id_).first->second.opts = opts;
+    }
+    return answer.get_future();
+  }
+
+  void unsubscribe(std::uint64_t id) {
+    readers_.erase(id);
+    admit();
+  }
+
+  future<std::size_t> publish(T value) {
+    if (is_closed_)
+      throw closed{"topic::publish after close"};
+    if (publishers_.first() != nullptr || is_blocked())
+      return publishers_.park(std::move(value));
+    auto answer = answer_later<std::size_t>();
+    if (answer.try_set_value(readers_.size()))
+      deliver(value);
+    return answer.get_future();
+  }
+
+  void post(T value) {
+    if (!is_closed_)
+      deliver(value);
+  }
+
+  future<std::optional<T>> next(std::uint64_t id) {
+    auto at = readers_.find(id);
+    if (at == readers_.end())
+      throw bad_argument{"subscription::next: it has ended"};
+    auto& r = at->second;
+    if (r.values.empty() && r.is_too_slow)
+      throw rejected{"subscription::next: more than "
+                     + std::to_string(r.opts.buffer)
+                     + " values waited, and full is reject"};
+    if (r.values.empty() && is_closed_)
+      return answer_now<std::optional<T>>();
+    auto result = r.line.park();
+    serve(r);
+    admit();
+    return result;
+  }
+
+  std::uint64_t missed(std::uint64_t id) {
+    auto at = readers_.find(id);
+    return at == readers_.end() ? 0 : at->second.missed;
+  }
+
+  std::size_t subscribers() const { return readers_.size(); }
+
+  void close() {
+    is_closed_ = true;
+    publishers_.fail_all(closed{"topic::publish: the topic was closed"});
+    for (auto& [id, r] : readers_)
+      for (; r.line.first() != nullptr; r.line.pop())
+        r.line.first()->answer.try_set_value();
+  }
+
+private:
+  struct reader {
+    subscribe_options opts;
+    std::deque<T> values;
+    waiting_line<std::optional<T>> line;
+    std::uint64_t missed = 0;
+    bool is_too_slow = false;
+  };
+
+  bool is_blocked() const {
+    for (auto& [id, r] : readers_)
+      if (r.opts.full == full_policy::wait && r.values.size() >= r.opts.buffer)
+        return true;
+    return false;
+  }
+
+  void deliver(const T& value) {
+    for (auto& [id, r] : readers_) {
+      if (r.is_too_slow)
+        continue;
+      if (r.values.size() >= r.opts.buffer && r.line.first() == nullptr) {
+        ++r.missed;
+        if (r.opts.full == full_policy::reject)
+          r.is_too_slow = true;
+        if (r.opts.full != full_policy::drop_oldest)
+          continue;
+        r.values.pop_front();
+      }
+      r.values.push_back(value);
+      serve(r);
+    }
+  }
+
+  static void serve(reader& r) {
+    while (!r.values.empty() && r.line.serve(std::move(r.values.front())))
+      r.values.pop_front();
+  }
+
+  void admit() {
+    while (auto* p = publishers_.first()) {
+      if (is_blocked())
+        return;
+      if (p->answer.try_set_value(readers_.size()))
+        deliver(p->request);
+      publishers_.pop();
+    }
+  }
+
+  std::map<std::uint64_t, reader> readers_; // in order of arrival
+  waiting_line<std::size_t, T> publishers_;
+  std::uint64_t last_id_ = 0;
+  bool is_closed_ = false;
+};
+
+} // namespace detail
+
+template <class T>
+class topic : public handle<topic<T>, detail::topic_actor<T>> {
+  using actor_type = detail::topic_actor<T>;
+  using base = handle<topic<T>, actor_type>;
+
+public:
+  explicit topic(system& sys) : base(sys.spawn<actor_type>()) {}
+
+  /// A place among the subscribers: it gets what is published from now on.
+  /// Errors: closed, bad_argument for a buffer of 0.
+  future<subscription<T>> subscribe(subscribe_options opts = {}) const {
+    return this->template ask<&actor_type::subscribe>(opts);
+  }
+
+  /// Gives `value` to all; how many they are.
+  /// Errors: closed; timeout (subscribers with full_policy::wait are slow).
+  future<std::size_t> publish(T value) const {
+    return this->template ask<&actor_type::publish>(std::move(value));
+  }
+
+  /// The same without an answer; full_policy::wait counts as drop_newest.
+  void post(T value) const {
+    this->actor_.template tell<&actor_type::post>(std::move(value));
+  }
+
+  future<std::size_t> subscribers() const {
+    return this->template ask<&actor_type::subscribers>();
+  }
+
+  /// Subscribers see what waits for them, then the end. Idempotent.
+  future<void> close() const {
+    return this->template ask<&actor_type::close>();
+  }
+};
+
+} // namespace troupe
