@@ -15,19 +15,13 @@ struct odd_error {
   int code;
 };
 struct own_error : std::exception {
-  const char* what() const noexcept override {
-    return "own text";
-  }
+  const char* what() const noexcept override { return "own text"; }
 };
 
 class worker {
 public:
-  int answer() {
-    return 42;
-  }
-  void hold(std::binary_semaphore* gate) {
-    gate->acquire();
-  }
+  int answer() { return 42; }
+  void hold(std::binary_semaphore* gate) { gate->acquire(); }
   void fail(int how) {
     switch (how) {
       case 0:
@@ -53,12 +47,8 @@ public:
     parked_.emplace_back();
     return parked_.back().get_future();
   }
-  troupe::future<int> nothing() {
-    return {};
-  }
-  std::chrono::nanoseconds left() {
-    return troupe::remaining();
-  }
+  troupe::future<int> nothing() { return {}; }
+  std::chrono::nanoseconds left() { return troupe::remaining(); }
 
 private:
   std::vector<troupe::promise<int>> parked_;
@@ -66,17 +56,12 @@ private:
 
 class middle {
 public:
-  explicit middle(ref<worker> w) : worker_(w) {
-  }
+  explicit middle(ref<worker> w) : worker_(w) {}
   task<std::chrono::nanoseconds> left() {
     co_return co_await worker_.ask<&worker::left>();
   }
-  task<int> never() {
-    co_return co_await worker_.ask<&worker::never>();
-  }
-  int never_blocking() {
-    return worker_.ask<&worker::never>().get();
-  }
+  task<int> never() { co_return co_await worker_.ask<&worker::never>(); }
+  int never_blocking() { return worker_.ask<&worker::never>().get(); }
   task<std::chrono::nanoseconds> left_blocking() {
     co_return co_await troupe::blocking([] { return troupe::remaining(); });
   }
@@ -241,8 +226,7 @@ BOOST_AUTO_TEST_CASE(ends_a_get_a_co_await_and_a_then) {
   auto text = text_of<troupe::timeout>(
     [&] { w.within(5ms).ask<&worker::never>().get(); });
   BOOST_TEST(has(text, "worker::never"), text);
-  BOOST_CHECK_THROW(m.within(5ms).ask<&middle::never>().get(),
-                    troupe::timeout);
+  BOOST_CHECK_THROW(m.within(5ms).ask<&middle::never>().get(), troupe::timeout);
   BOOST_CHECK_THROW(m.within(5ms).ask<&middle::never_blocking>().get(),
                     troupe::timeout);
   std::atomic<bool> late{false};
@@ -280,8 +264,7 @@ BOOST_AUTO_TEST_CASE(of_many_years_keeps_the_timers_going) {
   auto m = live.sys.spawn<middle>(w);
   auto f = m.within(24h * 365 * 5).ask<&middle::never>();
   auto g = m.within(std::chrono::hours::max()).ask<&middle::never>();
-  BOOST_CHECK_THROW(w.within(5ms).ask<&worker::never>().get(),
-                    troupe::timeout);
+  BOOST_CHECK_THROW(w.within(5ms).ask<&worker::never>().get(), troupe::timeout);
   auto m2 = live.sys.spawn<middle>(w);
   BOOST_CHECK_THROW(m2.within(5ms).ask<&middle::never>().get(),
                     troupe::timeout);
@@ -295,10 +278,11 @@ BOOST_AUTO_TEST_SUITE(an_exception)
 BOOST_AUTO_TEST_CASE(of_the_standard_arrives_as_itself) {
   test::live_system live;
   auto w = live.sys.spawn<worker>();
-  BOOST_TEST(text_of<std::out_of_range>(
-               [&] { w.ask<&worker::fail>(0).get(); }) == "index 7");
-  BOOST_TEST(text_of<std::out_of_range>(
-               [&] { w.ask<&worker::fail_later>(0).get(); }) == "index 7");
+  BOOST_TEST(text_of<std::out_of_range>([&] { w.ask<&worker::fail>(0).get(); })
+             == "index 7");
+  BOOST_TEST(
+    text_of<std::out_of_range>([&] { w.ask<&worker::fail_later>(0).get(); })
+    == "index 7");
   BOOST_CHECK_THROW(w.ask<&worker::fail>(3).get(), troupe::rejected);
   try {
     w.ask<&worker::fail>(5).get();

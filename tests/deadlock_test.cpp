@@ -13,9 +13,7 @@ using troupe::task;
 // A node of a ring: each asks the next.
 class node {
 public:
-  void link(ref<node> next) {
-    next_ = next;
-  }
+  void link(ref<node> next) { next_ = next; }
   task<int> pass(int hops) {
     if (hops == 0)
       co_return 0;
@@ -24,9 +22,7 @@ public:
   int pass_blocking(int hops) {
     return hops == 0 ? 0 : 1 + next_.ask<&node::pass_blocking>(hops - 1).get();
   }
-  task<int> nested(int hops) {
-    co_return co_await inner(hops);
-  }
+  task<int> nested(int hops) { co_return co_await inner(hops); }
   task<int> caught() {
     try {
       co_return co_await next_.ask<&node::pass>(1);
@@ -34,9 +30,7 @@ public:
       co_return -1;
     }
   }
-  int one() {
-    return 1;
-  }
+  int one() { return 1; }
   int hold(std::binary_semaphore* here, std::binary_semaphore* gate) {
     here->release();
     gate->acquire();
@@ -45,9 +39,7 @@ public:
   task<int> ask_held(std::binary_semaphore* here, std::binary_semaphore* gate) {
     co_return co_await next_.ask<&node::hold>(here, gate);
   }
-  task<int> ask_one() {
-    co_return co_await next_.ask<&node::one>();
-  }
+  task<int> ask_one() { co_return co_await next_.ask<&node::one>(); }
   troupe::future<int> route(ref<node> to, std::binary_semaphore* here,
                             std::binary_semaphore* gate) {
     return to.ask<&node::hold>(here, gate);
@@ -75,9 +67,7 @@ private:
 
 class open_door : public troupe::actor, public troupe::reentrant {
 public:
-  int one() {
-    return 1;
-  }
+  int one() { return 1; }
   task<int> ask_myself() {
     ref<open_door> me = self();
     co_return 1 + co_await me.ask<&open_door::one>();
@@ -188,20 +178,18 @@ BOOST_AUTO_TEST_CASE(through_full_mailboxes_that_wait_is_found) {
   nodes[1].tell<&node::link>(nodes[0]);
   auto a = nodes[0].ask<&node::fill_next>(1);
   a.get();
-  std::atomic<int> downs{0};
   // Each sends two for one: both boxes fill, then both wait for each other.
   nodes[0].tell<&node::tell_next>(3);
-  BOOST_TEST(test::eventually(10s, [&] {
-    return !nodes[0].is_alive() || !nodes[1].is_alive();
-  }));
+  BOOST_TEST(test::eventually(
+    10s, [&] { return !nodes[0].is_alive() || !nodes[1].is_alive(); }));
   nodes[0].kill();
   nodes[1].kill();
 }
 
 BOOST_AUTO_TEST_CASE(of_a_full_mailbox_and_its_own_actor_is_found) {
   test::live_system live;
-  auto n = live.sys.spawn<node>(troupe::mailbox{.max = 1,
-                                                .full = troupe::wait});
+  auto n =
+    live.sys.spawn<node>(troupe::mailbox{.max = 1, .full = troupe::wait});
   n.ask<&node::one>().get();
   n.ask([n](node& x) { x.link(n); }).get();
   auto text = deadlock_of(n.ask<&node::fill_next>(5));
@@ -220,8 +208,8 @@ BOOST_AUTO_TEST_CASE(is_an_ask_back_after_the_answer) {
     auto nodes = ring(live.sys, 2);
     std::binary_semaphore here{0}, gate{0};
     auto there = nodes[0].ask<&node::ask_held>(&here, &gate);
-    here.acquire();                              // [1] is in `hold` for [0]
-    auto back = nodes[1].ask<&node::ask_one>();  // and asks [0] next
+    here.acquire();                             // [1] is in `hold` for [0]
+    auto back = nodes[1].ask<&node::ask_one>(); // and asks [0] next
     gate.release();
     BOOST_TEST(deadlock_of(there) == "value 1");
     BOOST_TEST(deadlock_of(back) == "value 1");

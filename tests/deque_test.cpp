@@ -85,8 +85,9 @@ BOOST_AUTO_TEST_CASE(take_every_job_once) {
     std::vector<std::atomic<int>> taken(count);
     std::vector<int> jobs(count);
     std::atomic<bool> done{false};
-    auto take = [&](int* job) { taken[static_cast<std::size_t>(
-                                        job - jobs.data())].fetch_add(1); };
+    auto take = [&](int* job) {
+      taken[static_cast<std::size_t>(job - jobs.data())].fetch_add(1);
+    };
     std::vector<std::thread> thieves;
     for (int i = 0; i < 3; ++i)
       thieves.emplace_back([&] {

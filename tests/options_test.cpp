@@ -20,9 +20,7 @@ struct variable {
   variable(std::string n, const char* value) : name(std::move(n)) {
     ::setenv(name.c_str(), value, 1);
   }
-  ~variable() {
-    ::unsetenv(name.c_str());
-  }
+  ~variable() { ::unsetenv(name.c_str()); }
 };
 
 std::vector<std::string> read(troupe::options& o,
@@ -57,10 +55,10 @@ bool names_all(const std::string& text, const std::string& option) {
   return has("options::" + option) && has(flag) && has(variable);
 }
 
-const std::string all[] = {"workers", "throughput", "ask_deadline",
-                           "stop_deadline", "stall_after", "spin_max",
-                           "spare_workers_max", "blocking_threads_max",
-                           "log_level"};
+const std::string all[] = {
+  "workers",           "throughput",           "ask_deadline",
+  "stop_deadline",     "stall_after",          "spin_max",
+  "spare_workers_max", "blocking_threads_max", "log_level"};
 
 } // namespace
 
@@ -86,8 +84,12 @@ BOOST_AUTO_TEST_CASE(of_time_takes_every_unit) {
   troupe::options o;
   for (auto& [text, value] :
        std::vector<std::pair<std::string, std::chrono::nanoseconds>>{
-         {"1500us", 1500us}, {"20ms", 20ms}, {"30s", 30s}, {"5min", 5min},
-         {"2h", 2h}, {"2000000ns", 2ms}}) {
+         {"1500us", 1500us},
+         {"20ms", 20ms},
+         {"30s", 30s},
+         {"5min", 5min},
+         {"2h", 2h},
+         {"2000000ns", 2ms}}) {
     read(o, {"--troupe-ask-deadline=" + text});
     BOOST_TEST((o.ask_deadline == value), text);
   }

@@ -122,9 +122,9 @@ BOOST_AUTO_TEST_CASE(carries_many_both_ways) {
   live_system live;
   auto [a, b] = troupe::pipe<int>{live.sys, {.capacity = 4}};
   auto echo = live.sys.spawn<peer>(std::move(b)).ask<&peer::echo>();
-  std::thread sender{[a = a] {
+  std::thread sender{[end = a] {
     for (int i = 0; i < 3000; ++i)
-      a.send(i).get();
+      end.send(i).get();
   }};
   for (int i = 0; i < 3000; ++i)
     BOOST_TEST_REQUIRE(*a.receive().get() == i + 1);

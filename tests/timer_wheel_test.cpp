@@ -112,8 +112,8 @@ BOOST_AUTO_TEST_CASE(behave_like_a_multimap) {
           nodes.push_back(std::move(n));
         } else if (what < 7 && !model.empty()) {
           auto i = model.begin();
-          std::advance(i, random.below(std::min<std::size_t>(
-                            model.size(), 20)));
+          std::advance(i,
+                       random.below(std::min<std::size_t>(model.size(), 20)));
           BOOST_REQUIRE(wheel.remove(*i->second));
           model.erase(i);
         } else {

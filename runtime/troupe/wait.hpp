@@ -36,17 +36,14 @@ std::optional<std::size_t> next_settled(wait_group* g, std::int64_t until);
 [[noreturn]] void throw_unfinished(std::size_t left, std::size_t of);
 
 struct group_deleter {
-  void operator()(wait_group* g) const noexcept {
-    release_wait_group(g);
-  }
+  void operator()(wait_group* g) const noexcept { release_wait_group(g); }
 };
 using group_ptr = std::unique_ptr<wait_group, group_deleter>;
 
 std::vector<bool> first_of_each(const std::vector<const void*>& keys);
 
 template <class F>
-void drop_duplicates(const std::vector<const void*>& keys,
-                     std::vector<F>& fs) {
+void drop_duplicates(const std::vector<const void*>& keys, std::vector<F>& fs) {
   auto keep = first_of_each(keys);
   std::size_t n = 0;
   for (std::size_t i = 0; i < fs.size(); ++i)
@@ -86,7 +83,8 @@ template <class Future>
 class as_completed_range {
 public:
   as_completed_range(std::vector<Future> fs, time_limit limit)
-    : futures_(std::move(fs)), until_(detail::due_after(limit)),
+    : futures_(std::move(fs)),
+      until_(detail::due_after(limit)),
       group_(detail::make_wait_group(futures_.size())) {
     for (std::size_t i = 0; i < futures_.size(); ++i)
       detail::watch(group_.get(), i, *futures_[i].shared_state());
@@ -99,15 +97,9 @@ public:
     using iterator_concept = std::input_iterator_tag;
 
     iterator() = default;
-    explicit iterator(as_completed_range* r) : range_(r) {
-      ++*this;
-    }
-    Future& operator*() const {
-      return range_->futures_[index_];
-    }
-    Future* operator->() const {
-      return &**this;
-    }
+    explicit iterator(as_completed_range* r) : range_(r) { ++*this; }
+    Future& operator*() const { return range_->futures_[index_]; }
+    Future* operator->() const { return &**this; }
     iterator& operator++() {
       if (range_->yielded_ == range_->futures_.size()) {
         range_ = nullptr;
@@ -116,9 +108,7 @@ public:
       }
       return *this;
     }
-    void operator++(int) {
-      ++*this;
-    }
+    void operator++(int) { ++*this; }
     friend bool operator==(const iterator& i, std::default_sentinel_t) {
       return i.range_ == nullptr;
     }
@@ -128,12 +118,8 @@ public:
     std::size_t index_ = 0;
   };
 
-  iterator begin() {
-    return iterator{this};
-  }
-  std::default_sentinel_t end() const {
-    return {};
-  }
+  iterator begin() { return iterator{this}; }
+  std::default_sentinel_t end() const { return {}; }
 
 private:
   std::size_t next() {
@@ -191,9 +177,7 @@ struct wait_function {
     return result;
   }
 
-  constexpr operator full_policy() const {
-    return full_policy::wait;
-  }
+  constexpr operator full_policy() const { return full_policy::wait; }
 };
 
 /// `wait(fs, first_completed, 1s)`; as a value it is full_policy::wait.
@@ -212,8 +196,8 @@ struct all_of final : pooled {
   struct part final : waiter, pooled {
     std::shared_ptr<all_of> all;
     explicit part(std::shared_ptr<all_of> a)
-      : waiter(&settled), all(std::move(a)) {
-    }
+      : waiter(&settled),
+        all(std::move(a)) {}
     static void settled(waiter* w, state_base& s) noexcept {
       std::unique_ptr<part> self{static_cast<part*>(w)};
       self->all->one_settled(s);
@@ -252,8 +236,9 @@ struct any_of final : pooled {
     std::shared_ptr<any_of> any;
     std::size_t index;
     part(std::shared_ptr<any_of> a, std::size_t i)
-      : waiter(&settled), any(std::move(a)), index(i) {
-    }
+      : waiter(&settled),
+        any(std::move(a)),
+        index(i) {}
     static void settled(waiter* w, state_base&) noexcept {
       std::unique_ptr<part> self{static_cast<part*>(w)};
       self->any->to->set(self->index);
@@ -287,9 +272,7 @@ auto when_all(Range&& fs) {
     detail::attach(std::make_unique<typename detail::all_of<R>::part>(all),
                    *f.shared_state());
   struct done : detail::state_base {
-    done() : state_base(nullptr) {
-      at = detail::phase::value;
-    }
+    done() : state_base(nullptr) { at = detail::phase::value; }
   } last;
   all->one_settled(last);
   return result;
