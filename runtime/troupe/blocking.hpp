@@ -31,9 +31,9 @@ struct blocking_call final : state<R>, pooled {
         f.reset();
         this->set();
       } else {
-        R value = (*f)();
+        R made = (*f)();
         f.reset();
-        this->set(std::move(value));
+        this->set(std::move(made));
       }
     } catch (...) {
       this->fail(std::current_exception());
