@@ -43,15 +43,19 @@ void scheduler::inject(caf::resumable* job) {
   worker* sleeper = nullptr;
   {
     std::lock_guard guard{mutex_};
-    injected_.push_back(job);
-    injected_size_.store(injected_.size());
-    ++injected_total_;
+    inject_locked(job);
     if (may_wake())
       sleeper = take_sleeper_locked();
   }
   if (sleeper != nullptr)
     sleeper->unpark();
   timers_.arm_monitor();
+}
+
+void scheduler::inject_locked(caf::resumable* job) {
+  injected_.push_back(job);
+  injected_size_.store(injected_.size());
+  ++injected_total_;
 }
 
 // `taker` gets a fair share of the queue into its own deque, null only one.
@@ -157,6 +161,8 @@ bool scheduler::look_for_stalls() {
     if (w.watched_looks_ < 2)
       continue;
     // In one job for at least `stall_ns`: free what waits behind it.
+    while (auto* job = w.deque_.steal())
+      inject(job);
     if (auto* job = take_slot_of(w))
       inject(job);
     worker* sleeper = nullptr;

@@ -71,7 +71,7 @@ public:
 
   /// Appends to the injection queue and wakes a worker if that helps.
   void inject(caf::resumable* job);
-
+  void inject_locked(caf::resumable* job);
   // -- pools ------------------------------------------------------------------
 
   /// Raises the number of workers that may be awake to at least `n`, for as

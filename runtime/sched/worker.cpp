@@ -87,6 +87,7 @@ void worker::run() {
   char name[16];
   std::snprintf(name, sizeof(name), "troupe.w%zu", index_);
   name_thread(name);
+  busy_.store(true, std::memory_order_relaxed); // the first job needs no search
   while (auto* job = next())
     run_job(job);
   current_ = nullptr;
@@ -259,20 +260,29 @@ void worker::yield_place() {
     if (p.awake_.load() <= p.limit_.load() || p.stopping_.load())
       return;
   }
-  if (auto* job = take_slot())
-    if (!deque_.push(job))
-      p.inject(job);
+  hand_over();
   busy_.store(false, std::memory_order_relaxed);
-  // Whoever is awake finds our deque by stealing; park looks once more.
   park(false);
   found_work();
 }
 
+// Gives what waits here to all. Left in the deque, it would wait for a thief,
+// and workers that have enough of their own never search.
+void worker::hand_over() {
+  auto* last = take_slot();
+  if (last == nullptr && deque_.empty())
+    return;
+  std::lock_guard guard{parent_.mutex_};
+  while (!deque_.empty())
+    if (auto* job = deque_.steal())
+      parent_.inject_locked(job);
+  if (last != nullptr)
+    parent_.inject_locked(last);
+}
+
 void worker::enter_blocking() {
   auto& p = parent_;
-  if (auto* job = take_slot())
-    if (!deque_.push(job))
-      p.inject(job);
+  hand_over();
   worker* next = nullptr;
   {
     std::lock_guard guard{p.mutex_};

@@ -58,6 +58,7 @@ private:
   void unpark();
   void found_work();
   void yield_place();
+  void hand_over();
   void enter_blocking();
   void exit_blocking();
 
