@@ -2,10 +2,9 @@
 // cell: making, running and ending actors.
 #include "core/cell.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "core/caf_inlet.hpp"
 #include "core/extras.hpp"
+#include "core/log.hpp"
 #include "core/own_thread.hpp"
 #include "core/runtime.hpp"
 #include "core/timers.hpp"
@@ -317,8 +316,8 @@ void cell::destroy_object() noexcept {
   try {
     info().destroy(object());
   } catch (...) {
-    spdlog::error("{}: its destructor threw: {}", name_of(*this),
-                  text_of(std::current_exception()));
+    detail::log().error("{}: its destructor threw: {}", name_of(*this),
+                        text_of(std::current_exception()));
   }
 }
 
@@ -364,8 +363,8 @@ void cell::end(const stop_reason& reason) {
     try {
       info().on_stop(object(), reason);
     } catch (...) {
-      spdlog::error("{}: on_stop threw: {}", name_of(*this),
-                    text_of(std::current_exception()));
+      detail::log().error("{}: on_stop threw: {}", name_of(*this),
+                          text_of(std::current_exception()));
     }
   }
   set(flag_ended);

@@ -9,8 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include <spdlog/spdlog.h>
-
+#include "core/log.hpp"
 #include "core/runtime.hpp"
 #include "troupe/failure.hpp"
 
@@ -136,7 +135,7 @@ unobserved_list& unobserved() {
 } // namespace
 
 void report_failure(const failure& f) noexcept {
-  spdlog::error("{}", to_string(f));
+  detail::log().error("{}", to_string(f));
   auto& slot = failure_observer();
   std::lock_guard guard{slot.mutex};
   if (slot.f)

@@ -5,8 +5,7 @@
 #include <sched.h>
 #include <thread>
 
-#include <spdlog/spdlog.h>
-
+#include "core/log.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
 
@@ -355,7 +354,7 @@ bool pool_core::initialize() {
     return true;
   } catch (...) {
     auto text = text_with_type(std::current_exception());
-    spdlog::error("thread_pool: its initializer failed: {}", text);
+    detail::log().error("thread_pool: its initializer failed: {}", text);
     auto why = std::make_exception_ptr(
       closed{"thread_pool: broken, its initializer failed: " + text});
     {
@@ -535,7 +534,7 @@ void close_pool(pool_core* p) noexcept {
     p->close();
     return;
   }
-  spdlog::error(
+  detail::log().error(
     "a thread_pool is destroyed by one of its own tasks; it drains "
     "in the background");
   std::thread{[p] { p->close(); }}.detach();
@@ -543,6 +542,14 @@ void close_pool(pool_core* p) noexcept {
 
 void submit_to(pool_core* p, pool_task* t, bool may_reject) {
   p->submit(t, may_reject);
+}
+
+bool was_cancelled(const state_base& s) noexcept {
+  // Tasks are in `settling` for as long as a cancel takes, and no longer.
+  auto at = s.at.load(std::memory_order_acquire);
+  for (; at == phase::settling; at = s.at.load(std::memory_order_acquire))
+    ::sched_yield();
+  return at == phase::cancelled;
 }
 
 void begin_stoppable(pool_core* p, stoppable& s) noexcept {
@@ -620,8 +627,9 @@ std::size_t window_for(std::size_t chunk, std::size_t workers) {
   return chunk > most / (4 * workers) ? most : 4 * chunk * workers;
 }
 
+// Not above 8192, so that the results of a chunk stay in the cache.
 std::size_t chunk_for(std::size_t inputs, std::size_t workers) {
-  return std::clamp<std::size_t>(inputs / (workers * 8), 1, 1'000'000);
+  return std::clamp<std::size_t>(inputs / (workers * 8), 1, 8192);
 }
 
 } // namespace troupe::detail

@@ -16,9 +16,7 @@
 #include <thread>
 #include <unistd.h>
 
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-
+#include "core/log.hpp"
 #include "core/runtime.hpp"
 #include "sched/timer_thread.hpp"
 #include "troupe/failure.hpp"
@@ -169,7 +167,6 @@ int run_program(int argc, char** argv, options opts, program& p) {
     std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, e.what());
     return 2;
   }
-  spdlog::set_level(spdlog::level::from_str(opts.log_level));
   signal_thread signals;
   auto status = 0;
   auto clean = true;

@@ -9,10 +9,10 @@
 #include <thread>
 
 #include <caf/logger.hpp>
-#include <spdlog/spdlog.h>
 
 #include "core/caf_inlet.hpp"
 #include "core/extras.hpp"
+#include "core/log.hpp"
 #include "core/own_thread.hpp"
 #include "core/pool_core.hpp"
 #include "core/wait_graph.hpp"
@@ -118,6 +118,7 @@ runtime::runtime(system& facade, options opts)
     threads_(options_.blocking_threads_max),
     config_(*this) {
   check_options(options_);
+  log().set_level(spdlog::level::from_str(options_.log_level));
   if (options_.workers == 0)
     options_.workers = sched::usable_cpus();
   activities_ =
@@ -513,12 +514,12 @@ system::~system() {
   if (!runtime_->is_own_thread()) {
     auto report = runtime_->stop(runtime_->settings().stop_deadline.count());
     if (!report.clean)
-      spdlog::warn("{}", to_string(report));
+      detail::log().warn("{}", to_string(report));
     return;
   }
   // On one of its own threads a system can't wait for itself: another thread
   // does, and frees it. Actors that need the facade are gone by then.
-  spdlog::error(
+  detail::log().error(
     "a troupe::system is destroyed on one of its own threads; it "
     "ends in the background");
   auto* rt = runtime_.release();
