@@ -101,8 +101,10 @@ public:
   future<void> put_all(std::vector<T> values) {
     check_open();
     std::size_t at = 0;
-    while (at != values.size() && has_room())
-      accept(std::move(values[at++]));
+    do {
+      while (at != values.size() && has_room())
+        push(std::move(values[at++]));
+    } while (serve_takers() && at != values.size());
     if (at == values.size())
       return answer_now<void>();
     return putters_.park({std::move(values), at});
@@ -125,7 +127,7 @@ public:
       return answer_now<maybe_item>();
     auto answer = answer_later<maybe_item>();
     give(answer);
-    admit();
+    serve();
     return answer.get_future();
   }
 
@@ -138,7 +140,7 @@ public:
         answer.set_value();
       else
         give(answer, max);
-      admit();
+      serve();
       return answer.get_future();
     }
     auto result = some_takers_.park({++last_taker_, max});
@@ -233,8 +235,12 @@ private:
            || (is_closed_ && entries_.empty() && opts_.linger.count() <= 0);
   }
 
-  void accept(T value) {
+  void push(T value) {
     entries_.push_back({std::move(value), ++last_number_, 0});
+  }
+
+  void accept(T value) {
+    push(std::move(value));
     serve();
   }
 
@@ -268,23 +274,32 @@ private:
     return false;
   }
 
-  // Items to who waits for them, places to who waits for these.
+  // Items to who waits for them, places to who waits for these, as many as
+  // there are before the other side's turn: so that batches stay batches.
   void serve() {
+    do
+      admit();
+    while (serve_takers() && putters_.first() != nullptr);
+  }
+
+  // Whether anybody got anything.
+  bool serve_takers() {
+    bool is_given = false;
     while (!entries_.empty()) {
       auto* one = one_takers_.first();
       auto* some = some_takers_.first();
       if (one != nullptr
           && (some == nullptr || one->request < some->request.number)) {
-        give(one->answer);
+        is_given |= give(one->answer);
         one_takers_.pop();
       } else if (some != nullptr) {
-        give(some->answer, some->request.max);
+        is_given |= give(some->answer, some->request.max);
         some_takers_.pop();
       } else {
         break;
       }
     }
-    admit();
+    return is_given;
   }
 
   void admit() {
@@ -295,15 +310,10 @@ private:
       auto& [values, at] = next->request;
       // The last one goes in only if the putter has not given up.
       auto is_last = at + 1 == values.size();
-      if (is_last && !next->answer.try_set_value()) {
-        putters_.pop();
-        continue;
-      }
-      entries_.push_back({std::move(values[at++]), ++last_number_, 0});
+      if (!is_last || next->answer.try_set_value())
+        push(std::move(values[at++]));
       if (is_last)
         putters_.pop();
-      if (one_takers_.first() != nullptr || some_takers_.first() != nullptr)
-        return serve();
     }
   }
 
