@@ -61,8 +61,10 @@ public:
   template <class... Args>
   bool serve(Args&&... args) {
     while (!entries_.empty()) {
+      // NOLINTBEGIN(bugprone-use-after-move): untouched unless served
       auto served =
         entries_.front().answer.try_set_value(std::forward<Args>(args)...);
+      // NOLINTEND(bugprone-use-after-move)
       entries_.pop_front();
       if (served)
         return true;
