@@ -79,6 +79,27 @@ const std::vector<workload>& table() {
      {{"map", "ns/element", at_least(0.9, "tbb")}, {"map_lazy", "ns/element"}},
      "for_each into an array, as TBB's parallel_for does; map_lazy takes the "
      "results of pool.map one by one, in order, at flat memory"},
+    {"guarded_counter",
+     "8 actors, or threads, increment one value 1 M times",
+     {"locks"},
+     {{"guarded_counter", "ns/increment", at_least(1, "locks")},
+      {"guarded_counter_waited", "ns/increment"}},
+     "ours posts the increments and reads back at the end; _waited waits for "
+     "each, as a lock does"},
+    {"queue",
+     "4 producers, 4 consumers, capacity 1,024, 2 M items",
+     {"locks"},
+     {{"queue", "ns/item", at_least(2, "locks")}, {"queue_single", "ns/item"}},
+     "ours puts and takes 64 at a time; _single one by one, each waited for "
+     "and acknowledged"},
+    {"pipeline",
+     "8 stages, 1 M items",
+     {"caf"},
+     {{"pipeline", "ns/item", at_least(4, "caf")}}},
+    {"restart",
+     "a supervised child crashes; until the new one has answered, p50",
+     {},
+     {{"restart", "us", at_most(50)}}},
     {"compile",
      "hello.cpp against the same program in CAF",
      {"caf"},
@@ -97,8 +118,8 @@ std::span<const workload> catalogue() {
 }
 
 std::span<const std::string> peer_names() {
-  static const std::vector<std::string> names{"caf", "tbb", "asio",
-                                              "std_async"};
+  static const std::vector<std::string> names{"caf", "tbb", "asio", "std_async",
+                                              "locks"}
   return names;
 }
 

@@ -36,6 +36,27 @@ inline constexpr int ring_messages = 4'000'000;
 inline constexpr int shallow_mailbox = 1'000;
 inline constexpr int deep_mailbox = 10'000'000;
 
+/// One value, 1 M increments in all by 8 threads or actors.
+inline constexpr int counter_sharers = 8;
+inline constexpr int counter_increments = 1'000'000;
+
+/// 4 producers and 4 consumers.
+inline constexpr int queue_sides = 4;
+inline constexpr std::size_t queue_capacity = 1'024;
+inline constexpr int queue_items = 2'000'000;
+inline constexpr int queue_items_single = 500'000;
+inline constexpr std::size_t queue_batch = 64;
+
+/// Each of 8 stages adds 1; the end is a number that stays below 0.
+inline constexpr int pipeline_stages = 8;
+inline constexpr int pipeline_items = 1'000'000;
+inline constexpr int pipeline_end = -1'000;
+inline constexpr std::int64_t pipeline_sum
+  = std::int64_t{pipeline_items} * (pipeline_items - 1) / 2
+    + std::int64_t{pipeline_items} * (pipeline_stages - 1);
+
+inline constexpr int restart_samples = 500;
+
 inline constexpr int submit_get_tasks = 300'000;
 inline constexpr int submit_many_tasks = 2'000'000;
 inline constexpr int map_elements = 10'000'000;

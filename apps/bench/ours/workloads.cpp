@@ -18,6 +18,10 @@ std::span<const entry> our_workloads() {
     {"submit_get", ours::submit_get},
     {"submit_many", ours::submit_many},
     {"map", ours::map},
+    {"guarded_counter", ours::guarded_counter},
+    {"queue", ours::queue},
+    {"pipeline", ours::pipeline},
+    {"restart", ours::restart},
   };
   return all;
 }

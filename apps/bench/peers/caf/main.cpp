@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     {"idle", idle},
     {"actors", actors},
     {"mailbox", mailbox},
+    {"pipeline", pipeline},
   };
   return bench::run_one(entries, argc, argv);
 }

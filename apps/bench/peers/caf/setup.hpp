@@ -38,5 +38,6 @@ figures wake(const setting& how);
 figures idle(const setting& how);
 figures actors(const setting& how);
 figures mailbox(const setting& how);
+figures pipeline(const setting& how);
 
 } // namespace bench::peer_caf
