@@ -119,7 +119,7 @@ std::span<const workload> catalogue() {
 
 std::span<const std::string> peer_names() {
   static const std::vector<std::string> names{"caf", "tbb", "asio", "std_async",
-                                              "locks"}
+                                              "locks"};
   return names;
 }
 
