@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Each app runs with small arguments; output and exit code are what it says.
+
+usage: apps_test.py SOURCE_ROOT APPS_DIR
+"""
+
+import math
+import pathlib
+import re
+import subprocess
+import sys
+
+SECONDS_MAX = 30
+ROOT, APPS = map(pathlib.Path, sys.argv[1:3])
+faults = []
+
+
+def expect(what, condition, text=""):
+    print(("ok      " if condition else "FAULT   ") + what, flush=True)
+    if not condition:
+        faults.append(what)
+        print(text)
+
+
+def run(name, *args):
+    done = subprocess.run([APPS / name, *args], text=True, timeout=SECONDS_MAX,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    return done.returncode, done.stdout, done.stderr
+
+
+def hello():
+    code, out, err = run("hello")
+    expect("hello ends with 0 and has nothing to say",
+           (code, out, err) == (0, "", ""), out + err)
+
+
+def factorial():
+    code, out, err = run("factorial", "--runs", "3")
+    rows = dict(re.findall(r"(\d+)! = (\d+)", out))
+    expect("factorial pairs 1 to 10 with their results",
+           code == 0 and rows == {str(n): str(math.factorial(n))
+                                  for n in range(1, 11)}, out + err)
+    expect("factorial names a pool of 4, its threads and one process",
+           re.search(r"pool of 4: \d+ threads? of it had a task:( \d+){1,4}; "
+                     r"1 process: \d+", out), out)
+    expect("factorial compares medians and says which won",
+           re.search(r"median of 3 runs: pool [\d.]+ us, in sequence [\d.]+ us"
+                     r"\nthe pool is [\d.]+ times (SLOWER|faster)", out), out)
+    code, out, err = run("factorial", "--full", "--runs", "1", "21", "100", "0")
+    rows = dict(re.findall(r"(\d+)! = (\d+)", out))
+    expect("factorial is exact past 64 bits",
+           rows == {str(n): str(math.factorial(n)) for n in (0, 21, 100)}, out)
+    for bad in ("-1", "x", "1.5", "100001"):
+        code, out, err = run("factorial", "--", bad)
+        expect(f"factorial refuses {bad} with exit code 2",
+               code == 2 and not out and bad in err, out + err)
+    code, out, err = run("factorial", "-3")
+    expect("factorial refuses -3 without --, too", code == 2, out + err)
+    code, out, err = run("factorial", "--workers", "0")
+    expect("factorial refuses a pool of 0", code == 2 and "workers" in err, err)
+
+
+def tour():
+    code, out, err = run("tour", "--fast")
+    expect("tour ends with 0 and says nothing to stderr",
+           code == 0 and not err, out + err)
+    for said in ("a thousand times: 4000", "took 30", "only 70 left",
+                 "withdrew 40 of 80", "dead letters: 2", "7 * 7 = 49",
+                 "24 120 720 5040 40320 362880 3628800",
+                 "shutdown:", "sleeper", "nap"):
+        expect(f"tour shows '{said}'", said in out, out)
+    expect("tour names the cycle of the deadlock",
+           re.search(r"friendly#\d+\.ask<.*years> -> "
+                     r"friendly#\d+\.ask<.*greet_back> -> friendly#\d+", out), out)
+    code, out, err = run("tour", "--list")
+    parts = [line.split()[0] for line in out.splitlines()]
+    expect("tour lists its parts", code == 0 and len(parts) >= 8, out)
+    code, out, err = run("tour", "--fast", parts[1])
+    expect("tour shows one part alone", code == 0 and "[1/1]" in out, out)
+    code, out, err = run("tour", "nonsense")
+    expect("tour refuses an unknown part", code == 2 and "nonsense" in err, err)
+    source = (ROOT / "apps/tour.cpp").read_text()
+    code_only = " ".join(re.sub(r'R"\(.*?\)"', "", source, flags=re.S).split())
+    for shown in re.findall(r'R"\((.*?)\)"', source, re.S):
+        for line in shown.strip().splitlines():
+            expect(f"tour runs what it shows: {line.strip()}",
+                   " ".join(line.split()) in code_only)
+
+
+def opening_lines():
+    for name in ("factorial", "tour"):
+        source = (ROOT / f"apps/{name}.cpp").read_text()
+        first = re.search(rf"^// ({name}: .*)$", source, re.M)[1]
+        code, out, err = run(name, "--help")
+        expect(f"{name} --help says what it teaches",
+               code == 0 and first.rstrip(".") in " ".join(out.split())
+               and "teaches" in out, out)
+
+
+hello()
+factorial()
+tour()
+opening_lines()
+sys.exit(1 if faults else 0)
