@@ -83,6 +83,9 @@ struct stoppable {
 void begin_stoppable(pool_core* p, stoppable& s) noexcept;
 void end_stoppable(pool_core* p, stoppable& s) noexcept;
 
+// Of a task that can't be claimed: a cancel it was, not a helper that runs it.
+bool was_cancelled(const state_base& s) noexcept;
+
 template <class F, class... As>
 constexpr bool takes_token = std::is_invocable_v<F&, std::stop_token, As&&...>
                              && !std::is_invocable_v<F&, As&&...>;
@@ -130,48 +133,50 @@ struct bound_task final
   }
   ~bound_task() {}
 
-  // False when somebody else has taken it on, who counts it too. The flag
-  // decides who may touch the body; claim() decides between him and a cancel.
-  bool perform(pool_task::end& how) noexcept {
-    if (body_taken.exchange(true, std::memory_order_acq_rel))
-      return false;
-    if (!this->claim()) {
-      drop_body();
-      how = pool_task::end::cancelled;
-      return true;
-    }
-    how = pool_task::end::done;
+  // Runs it, once it is claimed: nobody else settles it then.
+  pool_task::end perform() noexcept {
     if constexpr (with_token)
       begin_stoppable(pool, stop);
     std::exception_ptr error;
-    auto gone = false;
+    auto gone = false, settled = false;
     try {
       // The arguments are gone before the future settles.
       if constexpr (std::is_void_v<result>) {
         call();
         gone = true;
         error = drop_body();
-        if (!error)
-          this->set();
+        settled = !error;
+        if (settled)
+          conclude();
       } else {
         result r = call();
         gone = true;
         error = drop_body();
-        if (!error)
-          this->set(std::move(r));
+        settled = !error;
+        if (settled)
+          conclude(std::move(r));
       }
     } catch (...) {
       error = std::current_exception();
       if (!gone)
         drop_body();
     }
+    if (!settled) {
+      if constexpr (with_token)
+        end_stoppable(pool, stop);
+      this->failure = std::move(error);
+      this->finish(phase::error);
+    }
+    return this->at.load(std::memory_order_relaxed) == phase::value
+             ? pool_task::end::done
+             : pool_task::end::failed;
+  }
+
+  template <class... Value>
+  void conclude(Value&&... value) noexcept {
     if constexpr (with_token)
       end_stoppable(pool, stop);
-    if (error)
-      this->fail(std::move(error));
-    if (this->at.load(std::memory_order_relaxed) != phase::value)
-      how = pool_task::end::failed;
-    return true;
+    this->put(std::forward<Value>(value)...);
   }
 
   // A destructor that throws is an error like any other.
@@ -199,10 +204,16 @@ struct bound_task final
       body.args);
   }
 
+  // The body of a cancelled task stays with the queue.
   static pool_task::end run_it(pool_task* t) noexcept {
     auto* self = static_cast<bound_task*>(t);
     auto how = pool_task::end::elsewhere;
-    self->perform(how);
+    if (self->claim()) {
+      how = self->perform();
+    } else if (was_cancelled(*self)) {
+      how = pool_task::end::cancelled;
+      self->drop_body();
+    }
     self->release();
     return how;
   }
@@ -210,15 +221,15 @@ struct bound_task final
   static pool_task::end drop_it(pool_task* t, std::exception_ptr why) noexcept {
     auto* self = static_cast<bound_task*>(t);
     auto how = pool_task::end::elsewhere;
-    if (!self->body_taken.exchange(true, std::memory_order_acq_rel)) {
+    auto was = phase::pending;
+    if (self->at.compare_exchange_strong(was, phase::settling)) {
+      how = pool_task::end::dropped;
+      self->drop_body();
+      self->failure = std::move(why);
+      self->finish(self->failure ? phase::error : phase::cancelled);
+    } else if (was_cancelled(*self)) {
       how = pool_task::end::cancelled;
       self->drop_body();
-      auto was = phase::pending;
-      if (self->at.compare_exchange_strong(was, phase::settling)) {
-        how = pool_task::end::dropped;
-        self->failure = std::move(why);
-        self->finish(self->failure ? phase::error : phase::cancelled);
-      }
     }
     self->release();
     return how;
@@ -239,12 +250,10 @@ struct bound_task final
     auto* self = static_cast<bound_task*>(static_cast<base*>(s));
     if (!is_inside(self->pool))
       return;
-    auto how = pool_task::end::elsewhere;
-    if (self->perform(how))
-      count_inline(self->pool, how);
+    if (self->claim())
+      count_inline(self->pool, self->perform());
   }
 
-  std::atomic<bool> body_taken{false};
   static constexpr state_ops table{&free, &ask_stop, &run_here};
 };
 
