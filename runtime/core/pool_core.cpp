@@ -253,6 +253,9 @@ pool_task* pool_core::take(runner& r) {
 }
 
 void pool_core::drain_inbox_locked() {
+  // Before the inbox is empty: whoever looks for work meanwhile sees some, or
+  // a runner would leave and nobody would call it again.
+  ready_hint_.store(ready_size_ + 1, std::memory_order_seq_cst);
   auto* stack = inbox_.exchange(nullptr, std::memory_order_acquire);
   pool_task *first = nullptr, *last = stack;
   std::size_t n = 0;
