@@ -43,7 +43,8 @@ private:
 };
 
 /// What a thread that runs actors is at, for onlookers.
-struct activity {
+// A cache line each: every resume writes to it.
+struct alignas(64) activity {
   std::atomic<const cell*> self{nullptr};
   std::atomic<const message_ops*> op{nullptr};
   std::atomic<std::int64_t> since{0}; // own threads only; 0: unknown

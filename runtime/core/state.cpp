@@ -96,6 +96,8 @@ void state_base::finish(phase final) noexcept {
   auto list = lock(waiters);
   at.store(final, std::memory_order_release);
   unlock(waiters, 0);
+  if (list_of(list) == nullptr)
+    return; // and from here on we may be gone
   // Newest first; each may free itself, and the last one may free us.
   retain();
   for (auto* w = list_of(list); w != nullptr;) {
@@ -136,7 +138,7 @@ bool state_base::expire(std::int64_t now) noexcept {
   if (now < due || is_settled())
     return false;
   return fail(std::make_exception_ptr(
-    timeout{std::string{what.empty() ? "a future" : what}
+    timeout{plain_name(what.empty() ? "a future" : what)
             + ": no answer before the deadline"
             + (callee != nullptr ? " by " + name_of(*callee) : "")}));
 }
@@ -165,17 +167,16 @@ void state_base::destroy() noexcept {
 bool wait_settled(state_base& s, std::int64_t until) {
   if (s.is_settled())
     return true;
-  if (s.ops->run_here != nullptr && sched::worker::current() != nullptr
-      && until == sched::never_ns) {
-    s.ops->run_here(&s);
-    if (s.is_settled())
-      return true;
-  }
   auto now = sched::now_ns();
   if (s.expire(now))
     return true;
   if (until <= now)
     return s.is_settled();
+  if (s.ops->run_here != nullptr && sched::worker::current() != nullptr) {
+    s.ops->run_here(&s);
+    if (s.is_settled())
+      return true;
+  }
   wait_edge edge{s}; // throws deadlock
   thread_waiter w;
   if (!s.add_waiter(w))

@@ -70,12 +70,13 @@ constexpr message_ops timer_ops{&run_timer, &drop_timer, "a timer",
 
 void fire_timer(sched::timer_node* n) noexcept {
   auto* t = static_cast<actor_timer*>(n);
-  if (!lock_weak(t->owner))
+  auto* owner = t->owner; // once pushed, it may run and be gone
+  if (!lock_weak(owner))
     return;
   t->refs.fetch_add(1, std::memory_order_relaxed);
-  if (!t->owner->push_system(t))
+  if (!owner->push_system(t))
     release_timer(t);
-  release_later(t->owner);
+  release_later(owner);
 }
 
 } // namespace
