@@ -140,6 +140,23 @@ BOOST_AUTO_TEST_CASE(a35_exactly_n_of_15_n_blocked_tasks_run) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a35_no_worker_is_left_out_when_a_burst_arrives) {
+  live_system live;
+  for (int round = 0; round < 500; ++round) {
+    test::on_threads::gate gate;
+    crowd in;
+    troupe::thread_pool pool{live.sys, {.workers = 2}};
+    for (int i = 0; i < 6; ++i)
+      (void)pool.submit([&, g = gate.token()] {
+        in.enter();
+        test::on_threads::pass(g);
+        in.leave();
+      });
+    BOOST_TEST_REQUIRE(eventually(10s, [&] { return in.inside() == 2; }));
+    gate.open();
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a35_a_gate_that_is_a_future_counts_the_same) {
   live_system live;
   troupe::thread_pool pool{live.sys, {.workers = 2}};
