@@ -46,7 +46,10 @@ struct kill_message final : envelope, pooled {
   static constexpr message_ops table{&run, &drop, "kill", message_kind::urgent};
 };
 
-void destroy_block(caf::actor_control_block* block) {
+// The cell's destructor has run, but its pointer to the extras is still in
+// place, untouched: weak handles may look at them until here.
+[[gnu::no_sanitize("vptr")]] void
+destroy_block(caf::actor_control_block* block) {
   // The node id is a borrowed copy (runtime::take_node): not destroyed.
   delete static_cast<cell*>(block->get())->extras_or_null();
   deallocate(block);
