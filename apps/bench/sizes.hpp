@@ -51,9 +51,9 @@ inline constexpr std::size_t queue_batch = 64;
 inline constexpr int pipeline_stages = 8;
 inline constexpr int pipeline_items = 1'000'000;
 inline constexpr int pipeline_end = -1'000;
-inline constexpr std::int64_t pipeline_sum
-  = std::int64_t{pipeline_items} * (pipeline_items - 1) / 2
-    + std::int64_t{pipeline_items} * (pipeline_stages - 1);
+inline constexpr std::int64_t pipeline_sum =
+  std::int64_t{pipeline_items} * (pipeline_items - 1) / 2
+  + std::int64_t{pipeline_items} * (pipeline_stages - 1);
 
 inline constexpr int restart_samples = 500;
 
