@@ -9,10 +9,11 @@ namespace {
 
 class stage : public caf::event_based_actor {
 public:
-  stage(caf::actor_config& cfg, caf::actor next, gate& done, std::int64_t& sum)
+  stage(caf::actor_config& cfg, caf::actor next, gate& finished,
+        std::int64_t& sum)
     : caf::event_based_actor(cfg),
       next_(std::move(next)),
-      done_(done),
+      done_(finished),
       sum_(sum) {}
 
   caf::behavior make_behavior() override {
@@ -42,14 +43,14 @@ private:
 figures pipeline(const setting& how) {
   config cfg{how};
   caf::actor_system sys{cfg};
-  gate done;
+  gate finished;
   std::int64_t sum = 0;
   caf::actor first;
   for (int i = 0; i <= pipeline_stages; ++i) // the last one made is the source
-    first = sys.spawn<stage, caf::lazy_init>(first, done, sum);
+    first = sys.spawn<stage, caf::lazy_init>(first, finished, sum);
   stopwatch watch;
   caf::anon_send(first, start_atom::value, pipeline_items);
-  done.pass();
+  finished.pass();
   auto ns = watch.ns_per(pipeline_items);
   expect("the sum", sum, pipeline_sum);
   return {{"pipeline", ns}};
