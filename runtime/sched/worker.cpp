@@ -39,7 +39,9 @@ void worker::exec_later(caf::resumable* job) {
 
 // -- slot and deque -----------------------------------------------------------
 
-void worker::push(caf::resumable* job) {
+// The owner's half of the slot protocol: puts `job` there (null empties it) and
+// returns what was there.
+caf::resumable* worker::exchange_slot(caf::resumable* job) {
   slot_busy_.store(true, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   while (slot_wanted_.load(std::memory_order_relaxed)) {
@@ -51,7 +53,11 @@ void worker::push(caf::resumable* job) {
   auto* old = slot_.load(std::memory_order_relaxed);
   slot_.store(job, std::memory_order_relaxed);
   slot_busy_.store(false, std::memory_order_release);
-  if (old != nullptr)
+  return old;
+}
+
+void worker::push(caf::resumable* job) {
+  if (auto* old = exchange_slot(job))
     push_deque(old);
   parent_.timers_.arm_monitor();
 }
@@ -59,18 +65,7 @@ void worker::push(caf::resumable* job) {
 caf::resumable* worker::take_slot() {
   if (slot_.load(std::memory_order_relaxed) == nullptr)
     return nullptr;
-  slot_busy_.store(true, std::memory_order_relaxed);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  while (slot_wanted_.load(std::memory_order_relaxed)) {
-    slot_busy_.store(false, std::memory_order_release);
-    ::sched_yield();
-    slot_busy_.store(true, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  }
-  auto* job = slot_.load(std::memory_order_relaxed);
-  slot_.store(nullptr, std::memory_order_relaxed);
-  slot_busy_.store(false, std::memory_order_release);
-  return job;
+  return exchange_slot(nullptr);
 }
 
 void worker::push_deque(caf::resumable* job) {

@@ -52,6 +52,7 @@ private:
   caf::resumable* next();
   caf::resumable* search();
   caf::resumable* steal();
+  caf::resumable* exchange_slot(caf::resumable* job);
   caf::resumable* take_slot();
   void push_deque(caf::resumable* job);
   bool park(bool was_searching);
