@@ -46,12 +46,9 @@ struct kill_message final : envelope, pooled {
   static constexpr message_ops table{&run, &drop, "kill", message_kind::urgent};
 };
 
-// The cell's destructor has run, but its pointer to the extras is still in
-// place, untouched: weak handles may look at them until here.
-[[gnu::no_sanitize("vptr")]] void
-destroy_block(caf::actor_control_block* block) {
+void destroy_block(caf::actor_control_block* block) {
   // The node id is a borrowed copy (runtime::take_node): not destroyed.
-  delete static_cast<cell*>(block->get())->extras_or_null();
+  delete cell::extras_slot(block).load(std::memory_order_acquire);
   deallocate(block);
 }
 
@@ -76,7 +73,8 @@ cell::~cell() = default;
 
 cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
   static_assert(sizeof(caf::actor_control_block) == 56);
-  static_assert(sizeof(cell) == 176, "idle actors should stay this small");
+  static_assert(sizeof(cell) + sizeof(extras_slot_type) == 176,
+                "idle actors should stay this small");
   if (rt.is_stopping())
     throw closed{"spawn<" + plain_name(info.name)
                  + ">: the system is stopping"};
@@ -87,8 +85,9 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
     throw bad_argument{"spawn<" + plain_name(info.name)
                        + ">: caller_runs is for pools, not for mailboxes"};
   auto extra = info.align > 8 ? info.align : 0;
-  auto* memory = static_cast<char*>(
-    allocate(CAF_CACHE_LINE_SIZE + sizeof(cell) + info.size + extra));
+  auto* memory = static_cast<char*>(allocate(CAF_CACHE_LINE_SIZE + sizeof(cell)
+                                             + sizeof(extras_slot_type)
+                                             + info.size + extra));
   auto node = rt.take_node();
   auto& sys = rt.caf();
   ::new (static_cast<void*>(memory)) caf::actor_control_block(
@@ -98,6 +97,8 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
                             : w->index() % (registry::shards - 1);
   auto* c = ::new (static_cast<void*>(memory + CAF_CACHE_LINE_SIZE))
     cell(plain_config, o, static_cast<std::uint8_t>(shard));
+  ::new (static_cast<void*>(&extras_slot(c->block())))
+    extras_slot_type{nullptr};
   c->entry_slot() = rt.entry_for(info);
   if (o.bounded) {
     c->extras().box = std::make_unique<bounded_box>(o.box);
@@ -186,11 +187,12 @@ cell* constructing_cell() {
 }
 
 cell_extras& cell::extras() {
-  auto* x = extras_.load(std::memory_order_acquire);
+  auto& slot = extras_slot(block());
+  auto* x = slot.load(std::memory_order_acquire);
   if (x != nullptr)
     return *x;
   auto* made = new cell_extras{this};
-  if (extras_.compare_exchange_strong(x, made, std::memory_order_acq_rel))
+  if (slot.compare_exchange_strong(x, made, std::memory_order_acq_rel))
     return *made;
   delete made;
   return *x;

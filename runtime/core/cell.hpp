@@ -2,7 +2,10 @@
 // cell: an actor as CAF sees it, with our mailbox. The object of the user's
 // class lies behind it in the same block:
 //
-//   [ control block 64 | cell 176 | object ... ]
+//   [ control block 64 | cell 168 | extras 8 | object ... ]
+//
+// The pointer to the extras stands outside the cell because it outlives it:
+// weak handles may look there until the block goes.
 //
 // Inlet: one word. Its low bits say who has to schedule the cell, the middle is
 // a stack of envelopes (newest first), the top counts them (it saturates).
@@ -92,7 +95,8 @@ public:
   const class_info& info() const { return *entry_slot()->info; }
   home_block& home() const { return *entry_slot()->home; }
   void* object() const {
-    auto end = reinterpret_cast<std::uintptr_t>(this) + sizeof(cell);
+    auto end = reinterpret_cast<std::uintptr_t>(this) + sizeof(cell)
+               + sizeof(extras_slot_type);
     auto align = info().align;
     return reinterpret_cast<void*>((end + align - 1) & ~(align - 1));
   }
@@ -162,9 +166,16 @@ public:
     flags_.fetch_or(flag, std::memory_order_relaxed);
   }
 
+  using extras_slot_type = std::atomic<cell_extras*>;
+  static extras_slot_type& extras_slot(const caf::actor_control_block* b) {
+    auto* first =
+      reinterpret_cast<char*>(const_cast<caf::actor_control_block*>(b));
+    return *reinterpret_cast<extras_slot_type*>(first + CAF_CACHE_LINE_SIZE
+                                                + sizeof(cell));
+  }
   cell_extras& extras();
   cell_extras* extras_or_null() const {
-    return extras_.load(std::memory_order_acquire);
+    return extras_slot(block()).load(std::memory_order_acquire);
   }
 
   // Links of the list of live actors; guarded by the shard's lock.
@@ -200,7 +211,6 @@ private:
 
   std::atomic<std::uintptr_t> inbox_{0}; // as if running, until `begin`
   envelope* pending_ = nullptr; // the last of a ring; its next is the first
-  std::atomic<cell_extras*> extras_{nullptr};
   std::atomic<std::uint32_t> flags_; // the topmost byte: the shard
   std::atomic<std::uint32_t> pending_size_{0};
 };
