@@ -114,6 +114,64 @@ BOOST_AUTO_TEST_CASE(is_idempotent_and_refuses_new_actors) {
   BOOST_TEST(!sys.describe().empty());
 }
 
+BOOST_AUTO_TEST_CASE(meets_threads_that_spawn) {
+  for (int round = 0; round < 20; ++round) {
+    std::vector<ref<sink>> spawned[2];
+    troupe::system sys{{.workers = 2}};
+    std::vector<std::thread> threads;
+    std::atomic<int> ready{0};
+    for (auto& list : spawned)
+      threads.emplace_back([&] {
+        try {
+          for (;;) {
+            list.push_back(sys.spawn<sink>());
+            ++ready;
+          }
+        } catch (const troupe::closed&) {}
+      });
+    test::eventually(10s, [&] { return ready > 100; });
+    auto report = sys.stop();
+    for (auto& t : threads)
+      t.join();
+    BOOST_TEST(report.clean, to_string(report));
+    BOOST_TEST(sys.stats().actors_alive == 0u);
+    for (auto& list : spawned)
+      for (auto& s : list)
+        BOOST_REQUIRE(!s.is_alive());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(names_a_constructor_in_the_way) {
+  std::binary_semaphore entered{0}, gate{0};
+  struct slow {
+    slow(std::binary_semaphore& in, std::binary_semaphore& out) {
+      in.release();
+      out.acquire();
+    }
+  };
+  troupe::system sys{{.workers = 2}};
+  std::atomic<bool> refused{false};
+  std::thread outside{[&] {
+    try {
+      sys.spawn<slow>(entered, gate);
+    } catch (const troupe::closed&) {
+      refused = true;
+    }
+  }};
+  entered.acquire();
+  std::thread late{[&] {
+    test::eventually(10s, [&] { return sys.is_stopping(); });
+    test::eventually(150ms, [] { return false; });
+    gate.release();
+  }};
+  auto report = sys.stop(100ms);
+  outside.join();
+  late.join();
+  BOOST_TEST(refused.load());
+  BOOST_TEST(!report.clean);
+  BOOST_TEST(to_string(report).find("in a constructor") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(by_an_actor_is_refused) {
   test::live_system live;
   auto s = live.sys.spawn<sink>();

@@ -60,6 +60,33 @@ void destroy_cell(caf::abstract_actor* a) {
 
 caf::actor_config plain_config;
 
+// A thread that `stop` does not join.
+bool is_outside(const runtime* rt) {
+  return runtime::of_this_thread() != rt;
+}
+
+// One of the spawns that home_block::spawning counts, from make_cell until
+// commit_cell or abandon_cell, all on one thread.
+class outside_spawn {
+public:
+  explicit outside_spawn(home_block& home)
+    : home_(is_outside(home.rt) ? &home : nullptr) {}
+  ~outside_spawn() {
+    if (home_ != nullptr)
+      home_->spawning.fetch_sub(1);
+  }
+  outside_spawn(const outside_spawn&) = delete;
+  outside_spawn& operator=(const outside_spawn&) = delete;
+  void go_on() { home_ = nullptr; }
+
+private:
+  home_block* home_;
+};
+
+[[noreturn]] void throw_stopping(const class_info& info) {
+  throw closed{"spawn<" + plain_name(info.name) + ">: the system is stopping"};
+}
+
 } // namespace
 
 // -- making -------------------------------------------------------------------
@@ -76,8 +103,7 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
   static_assert(sizeof(cell) + sizeof(extras_slot_type) == 176,
                 "idle actors should stay this small");
   if (rt.is_stopping())
-    throw closed{"spawn<" + plain_name(info.name)
-                 + ">: the system is stopping"};
+    throw_stopping(info);
   if (o.bounded && o.box.max == 0)
     throw bad_argument{"spawn<" + plain_name(info.name)
                        + ">: mailbox.max is 0; the least is 1"};
@@ -122,7 +148,14 @@ void cell::abandon() noexcept {
 }
 
 cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o) {
+  if (rt.is_stopping())
+    throw_stopping(info);
+  // Counted first, then looked again: `stop` does it the other way round.
+  if (is_outside(&rt))
+    rt.home().spawning.fetch_add(1);
+  outside_spawn counted{rt.home()};
   auto* c = cell::make(rt, info, o);
+  counted.go_on();
   constructing = info.has_self ? c : nullptr;
   return c;
 }
@@ -133,18 +166,27 @@ void* object_of(cell* c) noexcept {
 
 void abandon_cell(cell* c) noexcept {
   constructing = nullptr;
+  outside_spawn counted{c->home()};
   c->abandon();
 }
 
 void commit_cell(cell* c, envelope* first) {
   constructing = nullptr;
+  outside_spawn counted{c->home()};
   auto& rt = *c->home().rt;
+  auto cancel = [&] {
+    if (first != nullptr)
+      first->ops->drop(first, drop_reason::stopped);
+    c->cancel_start();
+  };
+  if (rt.is_stopping()) {
+    cancel();
+    throw_stopping(c->info());
+  }
   if (c->has(cell::flag_own_thread)) {
     auto thread = c->extras().thread;
     if (!rt.threads().run_now([thread] { thread->loop(); })) {
-      if (first != nullptr)
-        first->ops->drop(first, drop_reason::stopped);
-      c->cancel_start();
+      cancel();
       throw rejected{
         "spawn<" + plain_name(c->info().name) + ">: all "
         + std::to_string(rt.settings().blocking_threads_max)

@@ -54,6 +54,9 @@ struct home_block {
   std::vector<pool_core*> pools; // told when the system stops
   bool pools_closed = false;
   std::atomic<std::uint64_t> dead_letters{0};
+  // Spawns that threads outside are in; `stop` waits for them, so that none
+  // finds the runtime gone. Workers are joined and need no count.
+  std::atomic<std::size_t> spawning{0};
   std::mutex mutex;
   runtime* rt = nullptr; // under mutex; null once the system is gone
   std::function<void(const dead_letter&)> observer; // under mutex

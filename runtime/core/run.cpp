@@ -213,8 +213,8 @@ std::string to_string(const stop_report& r) {
     return "stopped: everything ended in time";
   auto text = std::string{"stopped at the deadline; in the way:"};
   for (auto& s : r.in_the_way) {
-    text += "\n  " + s.actor + "#" + std::to_string(s.id) + ": "
-            + (s.method.empty() ? "idle" : s.method);
+    text += "\n  " + s.actor + (s.id == 0 ? "" : "#" + std::to_string(s.id))
+            + ": " + (s.method.empty() ? "idle" : s.method);
     if (s.running.count() > 0)
       text += ", running for " + std::to_string(s.running.count() / 1'000'000)
               + " ms";

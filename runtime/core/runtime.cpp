@@ -246,10 +246,11 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   // What runs and waits may finish; endless talk gets half of the time.
   auto drain_until = begin + std::max<std::int64_t>(0, until - begin) / 2;
   await(drain_until, [&] { return is_quiet(); });
-  stopping_.store(true, std::memory_order_release);
+  stopping_.store(true); // seq_cst: before the look at home_->spawning
   stop_actors(cell::flag_shutdown, false);
   auto gone = [&] {
-    return live_.size() == 0 && caf_->registry().running() <= caf_own_;
+    return home_->spawning.load() == 0 && live_.size() == 0
+           && caf_->registry().running() <= caf_own_;
   };
   if (!await(until, gone)) {
     report_.clean = false;
@@ -270,6 +271,9 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());
   stuck_ = !threads_.stop(patience) || stuck_;
+  // A constructor that a thread outside runs: it finds everything in place.
+  stuck_ = !await(patience, [&] { return home_->spawning.load() == 0; })
+           || stuck_;
   {
     std::lock_guard pools_guard{home_->pools_mutex};
     home_->pools_closed = true;
@@ -374,6 +378,8 @@ std::vector<straggler> runtime::stragglers(std::size_t most) {
     }
     result.push_back(std::move(s));
   });
+  if (home_->spawning.load() > 0)
+    result.push_back({0, "spawn", "in a constructor, on a thread outside"});
   return result;
 }
 

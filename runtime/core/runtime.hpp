@@ -86,7 +86,7 @@ public:
   activity& activity_of(std::size_t worker) { return activities_[worker]; }
   caf::node_id take_node() const;
 
-  bool is_stopping() const { return stopping_.load(std::memory_order_acquire); }
+  bool is_stopping() const { return stopping_.load(); }
 
   /// Ends everything; see system.hpp. Leaves the object unusable but whole.
   stop_report stop(std::int64_t deadline_ns);
