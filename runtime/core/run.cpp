@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "core/log.hpp"
+#include "core/modes.hpp"
 #include "core/runtime.hpp"
 #include "sched/timer_thread.hpp"
 #include "troupe/failure.hpp"
@@ -159,6 +160,8 @@ int as_status(program& p, system& sys, std::span<char*> args) {
 } // namespace
 
 int run_program(int argc, char** argv, options opts, program& p) {
+  if (const auto status = run_as_child(argc, argv))
+    return *status;
   std::vector<char*> args;
   try {
     args = read_options(opts, {argv, static_cast<std::size_t>(argc)});

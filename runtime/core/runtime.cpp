@@ -193,8 +193,24 @@ bool runtime::is_own_thread() const {
 
 // -- stop ---------------------------------------------------------------------
 
+part& runtime::processes(std::unique_ptr<part> (*make)(runtime&)) {
+  const std::lock_guard guard{parts_mutex_};
+  if (is_stopping())
+    throw closed{"worker processes: the system is stopping"};
+  if (processes_ == nullptr)
+    processes_ = make(*this);
+  return *processes_;
+}
+
+part* runtime::processes_now() {
+  const std::lock_guard guard{parts_mutex_};
+  return processes_.get();
+}
+
 bool runtime::is_quiet() {
   if (!scheduler_->is_idle() || !threads_.is_idle())
+    return false;
+  if (auto* p = processes_now(); p != nullptr && !p->is_idle())
     return false;
   auto quiet = true;
   live_.for_each([&](cell& c) {
@@ -267,6 +283,8 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     }
     report_.messages_dropped = home_->dead_letters.load() - dropped;
   }
+  if (auto* p = processes_now())
+    p->stop();
   // What is left is inside a method that does not return.
   auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());

@@ -70,6 +70,16 @@ private:
   std::array<shard, shards> shards_;
 };
 
+/// A room above this one that a system owns: worker processes, nodes.
+class part {
+public:
+  virtual ~part() = default;
+  /// Nothing is under way that a stop should wait for.
+  virtual bool is_idle() = 0;
+  /// Ends everything, by force where needed. Idempotent.
+  virtual void stop() = 0;
+};
+
 class runtime {
 public:
   runtime(system& facade, options opts);
@@ -83,6 +93,9 @@ public:
   registry& live() { return live_; }
   home_block& home() { return *home_; }
   const class_entry* entry_for(const class_info& info);
+  /// The system's worker processes; made by `make` on first need.
+  /// Errors: closed, once it stops.
+  part& processes(std::unique_ptr<part> (*make)(runtime&));
   activity& activity_of(std::size_t worker) { return activities_[worker]; }
   caf::node_id take_node() const;
 
@@ -104,6 +117,7 @@ public:
   static runtime* of_this_thread();
 
 private:
+  part* processes_now();
   bool is_quiet();
   statistics stats_now();
   std::vector<straggler> stragglers(std::size_t most);
@@ -122,6 +136,8 @@ private:
   caf_config config_;
   sched::scheduler* scheduler_ = nullptr; // owned by caf_
   std::unique_ptr<caf::actor_system> caf_;
+  std::mutex parts_mutex_;
+  std::unique_ptr<part> processes_; // under parts_mutex_ to make
   std::atomic<bool> stopping_{false};
   std::mutex stop_mutex_;
   std::size_t caf_own_ = 0; // CAF actors that belong to CAF itself

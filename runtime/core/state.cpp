@@ -177,6 +177,11 @@ bool wait_settled(state_base& s, std::int64_t until) {
     if (s.is_settled())
       return true;
   }
+  if (s.ops->look != nullptr) {
+    s.ops->look(&s);
+    if (s.is_settled())
+      return true;
+  }
   wait_edge edge{s}; // throws deadlock
   thread_waiter w;
   if (!s.add_waiter(w))

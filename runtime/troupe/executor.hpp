@@ -126,7 +126,7 @@ struct spread {
 // What a map keeps of a range: a copy of what is named, so that it may go; a
 // view as the view it is; what can't be copied by reference.
 template <class Range>
-auto hold(Range&& range) {
+auto hold_range(Range&& range) {
   using plain = std::remove_cvref_t<Range>;
   if constexpr (std::is_array_v<plain>)
     return std::vector<std::remove_cv_t<std::remove_extent_t<plain>>>(
@@ -138,7 +138,7 @@ auto hold(Range&& range) {
 }
 
 template <class Range>
-using held_t = decltype(hold(std::declval<Range>()));
+using held_t = decltype(hold_range(std::declval<Range>()));
 
 template <class Iterator>
 struct value_at {

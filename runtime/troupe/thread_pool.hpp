@@ -288,7 +288,8 @@ public:
   template <class F, class Range>
   auto map(F f, Range&& range, map_options opts = {}) {
     return map_range<thread_pool, F, detail::held_t<Range>, true>{
-      *this, std::move(f), detail::hold(std::forward<Range>(range)), opts};
+      *this, std::move(f), detail::hold_range(std::forward<Range>(range)),
+      opts};
   }
 
   /// The same with chunks of 1 unless said otherwise.
@@ -301,7 +302,8 @@ public:
   template <class F, class Range>
   auto imap_unordered(F f, Range&& range, map_options opts = {.chunk = 1}) {
     return map_range<thread_pool, F, detail::held_t<Range>, false>{
-      *this, std::move(f), detail::hold(std::forward<Range>(range)), opts};
+      *this, std::move(f), detail::hold_range(std::forward<Range>(range)),
+      opts};
   }
 
   /// `f(a, b, ...)` for each tuple.

@@ -4,7 +4,9 @@
 
 #include "troupe/actor.hpp"
 #include "troupe/barrier.hpp"
+#include "troupe/blob.hpp"
 #include "troupe/blocking.hpp"
+#include "troupe/certificate.hpp"
 #include "troupe/deadline.hpp"
 #include "troupe/error.hpp"
 #include "troupe/event.hpp"
@@ -16,6 +18,7 @@
 #include "troupe/options.hpp"
 #include "troupe/pipe.hpp"
 #include "troupe/placement.hpp"
+#include "troupe/process_pool.hpp"
 #include "troupe/queue.hpp"
 #include "troupe/ref.hpp"
 #include "troupe/run.hpp"

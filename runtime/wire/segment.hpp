@@ -48,19 +48,4 @@ private:
   int descriptor_ = -1;
 };
 
-/// A road whose frames can have descriptors beside them. One writer or reader
-/// of one frame at a time.
-class attachment_carrier : public carrier {
-public:
-  /// Takes `bytes` along with the frame being written and returns its number
-  /// there; nothing if the frame has no room for one more. `bytes` has a
-  /// descriptor.
-  virtual bool attach(std::shared_ptr<const segment> bytes,
-                      std::uint32_t& number) = 0;
-
-  /// The descriptor that came as number `number` with the frame being read;
-  /// the caller owns it now. -1 if there is none, or no longer.
-  virtual int take_attached(std::uint32_t number) = 0;
-};
-
 } // namespace troupe::wire

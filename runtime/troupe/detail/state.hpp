@@ -46,6 +46,8 @@ struct state_ops {
   void (*run_here)(state_base*) noexcept = nullptr;
   /// The reply node that lies in the same block; null where there is none.
   reply_node* (*reply)(state_base*) noexcept = nullptr;
+  /// Brings the answer nearer for a moment: looks where it will come from.
+  void (*look)(state_base*) noexcept = nullptr;
 };
 
 enum class phase : std::uint8_t {

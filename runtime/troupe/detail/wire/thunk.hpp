@@ -127,6 +127,12 @@ struct task_thunk {
     !std::is_invocable_v<const F&, Args...>
     && std::is_invocable_v<const F&, std::stop_token, Args...>;
 
+  static constexpr std::string_view name()
+    requires requires { F::name(); }
+  {
+    return F::name();
+  }
+
   static void run(invocation& call) {
     std::tuple<Args...> args{};
     std::apply([&call](auto&... xs) { (decode(call.args, xs), ...); }, args);

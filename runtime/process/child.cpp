@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: MIT
+#include "process/child.hpp"
+
+#include "core/log.hpp"
+#include "troupe/error.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <system_error>
+
+namespace troupe::process {
+
+namespace {
+
+constexpr std::size_t scratch_bytes = std::size_t{64} << 10;
+constexpr std::size_t stderr_tail_max = 4096;
+
+std::pair<descriptor, descriptor> make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw std::system_error{errno, std::generic_category(), "pipe2"};
+  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return {descriptor{ends[0]}, descriptor{ends[1]}};
+}
+
+} // namespace
+
+child::child(host& home, std::shared_ptr<child_owner> owner,
+             std::uint64_t number)
+  : host_(home),
+    owner_(std::move(owner)),
+    number_(number),
+    memory_(shared_memory::make()),
+    page_(memory_.page()),
+    bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+    requests_(page_.requests, memory_.requests()),
+    responses_(page_.responses, memory_.responses()),
+    scratch_(scratch_bytes) {
+  if (!bell_)
+    throw std::system_error{errno, std::generic_category(), "eventfd"};
+  std::tie(socket_, birth_.socket) = make_socket_pair();
+  std::tie(stderr_, birth_.stderr_end) = make_pipe();
+  birth_.memory = memory_.memfd();
+  birth_.bell = bell_.get();
+  arm(bell_mode::strict);
+}
+
+// -- sending ------------------------------------------------------------------
+
+void child::offer(std::uint64_t call) noexcept {
+  page_.claims[call % window].store(claim_word(call, claim::offered),
+                                    std::memory_order_release);
+}
+
+bool child::withdraw(std::uint64_t call) noexcept {
+  auto expected = claim_word(call, claim::offered);
+  return page_.claims[call % window].compare_exchange_strong(
+    expected, claim_word(call, claim::withdrawn), std::memory_order_acq_rel);
+}
+
+bool child::has_begun(std::uint64_t call) const noexcept {
+  return page_.claims[call % window].load(std::memory_order_acquire)
+         == claim_word(call, claim::begun);
+}
+
+void child::send(const wire::frame_header& head,
+                 std::span<const std::byte> payload,
+                 const wire::attachments* road) {
+  const std::lock_guard guard{send_mutex_};
+  if (broken_)
+    return;
+  auto header = head;
+  header.payload_bytes = payload.size();
+  std::byte bytes[wire::frame_header::size_bytes];
+  wire::store_header(bytes, header);
+  try {
+    const auto size = sizeof(bytes) + payload.size();
+    if (backlog_.empty() && (road == nullptr || road->attached.empty())
+        && requests_.room() >= size) {
+      requests_.write(bytes);
+      requests_.write(payload);
+      requests_.publish();
+      wake();
+      return;
+    }
+    pending late;
+    late.bytes.reserve(size);
+    late.bytes.append(bytes);
+    late.bytes.append(payload);
+    if (road != nullptr)
+      late.fds = road->attached;
+    backlog_.push_back(std::move(late));
+    flush_locked();
+  } catch (const decode_error& e) {
+    broken_ = true;
+    backlog_.clear();
+    condemn(e.what(), SIGKILL);
+  }
+}
+
+bool child::send_fds(std::vector<std::shared_ptr<const wire::segment>>& fds) {
+  std::vector<int> raw;
+  for (const auto& s : fds)
+    raw.push_back(s->descriptor());
+  const note n{note::kind::attachments, static_cast<std::uint32_t>(raw.size())};
+  if (send_value(socket_.get(), n, raw) == transfer::again)
+    return false;
+  fds.clear();
+  return true;
+}
+
+// What has no room yet: more when the worker says that there is, and at the
+// host's next look.
+void child::flush_locked() {
+  while (!backlog_.empty()) {
+    auto& first = backlog_.front();
+    if (!first.fds.empty() && !send_fds(first.fds))
+      break;
+    const auto rest = first.bytes.bytes().subspan(first.at);
+    const auto n = std::min(rest.size(), requests_.room());
+    if (n != 0) {
+      requests_.write(rest.first(n));
+      requests_.publish();
+      wake();
+      first.at += n;
+    }
+    if (n == rest.size()) {
+      backlog_.pop_front();
+      continue;
+    }
+    page_.requests.writer_waits.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (requests_.room() == 0)
+      break;
+  }
+  has_backlog_.store(!backlog_.empty(), std::memory_order_relaxed);
+}
+
+void child::flush() {
+  if (!has_backlog())
+    return;
+  const std::lock_guard guard{send_mutex_};
+  try {
+    if (!broken_)
+      flush_locked();
+  } catch (const decode_error& e) {
+    broken_ = true;
+    backlog_.clear();
+    condemn(e.what(), SIGKILL);
+  }
+}
+
+void child::wake() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  wake_other(page_.requests.reader_waits);
+}
+
+void child::ask_to_stop(std::uint64_t call) noexcept {
+  send_value(socket_.get(), note{note::kind::cancel, 0, call});
+}
+
+void child::ping(std::uint64_t number) noexcept {
+  send_value(socket_.get(), note{note::kind::ping, 0, number});
+}
+
+std::uint64_t child::last_pong() const noexcept {
+  return page_.beat.load(std::memory_order_acquire);
+}
+
+void child::signal(int number) noexcept {
+  const std::lock_guard guard{look_mutex_};
+  if (pidfd_)
+    ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+}
+
+void child::condemn(std::string why, int number) {
+  {
+    const std::lock_guard guard{look_mutex_};
+    if (condemned_.empty())
+      condemned_ = std::move(why);
+  }
+  signal(number);
+}
+
+// -- receiving ----------------------------------------------------------------
+
+bool child::pump() {
+  auto any = false;
+  // Somebody who came while we were in here was sent away: look again for him.
+  while (!garbage_.load(std::memory_order_relaxed) && !responses_.is_empty()) {
+    if (pumping_.test_and_set(std::memory_order_acquire))
+      return any;
+    any = drain() || any;
+    pumping_.clear(std::memory_order_release);
+  }
+  flush();
+  return any;
+}
+
+bool child::drain() {
+  auto any = false;
+  try {
+    for (;;) {
+      const auto there = responses_.peek();
+      if (there.empty())
+        break;
+      any = true;
+      // Never decode from memory that the worker can still write to.
+      const auto n = std::min(there.size(), scratch_.size());
+      std::memcpy(scratch_.data(), there.data(), n);
+      responses_.consume(n);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      wake_other(page_.responses.writer_waits);
+      feed({scratch_.data(), n});
+    }
+  } catch (const std::exception& e) {
+    garbage_.store(true, std::memory_order_relaxed);
+    condemn(fmt::format("it wrote what can't be understood: {}", e.what()),
+            SIGKILL);
+  }
+  if (any) {
+    ++pumps_;
+    owner_->on_pumped(*this);
+  }
+  return any;
+}
+
+void child::feed(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    if (!decoder_.is_midway()) {
+      if (const auto frame = wire::next_frame(bytes)) {
+        deliver(frame->head, frame->payload);
+        bytes = bytes.subspan(frame->size_bytes());
+        continue;
+      }
+    }
+    bytes = bytes.subspan(decoder_.push(bytes));
+    if (decoder_.is_ready()) {
+      const auto frame = decoder_.take();
+      deliver(frame.head, frame.payload.bytes());
+    }
+  }
+}
+
+void child::deliver(const wire::frame_header& head,
+                    std::span<const std::byte> payload) {
+  incoming road;
+  if (head.attachments == 0) {
+    owner_->on_frame(*this, head, payload, road);
+    return;
+  }
+  // They were sent before the frame: if they are not there, they never come.
+  note what;
+  auto got = receive_record(socket_.get(),
+                            std::as_writable_bytes(std::span{&what, 1}));
+  road.fds = std::move(got.fds);
+  std::uint64_t size = 0;
+  if ((head.flags & attached_payload) == 0 || road.fds.empty()
+      || payload.size() != sizeof(size)) {
+    owner_->on_frame(*this, head, payload, road);
+    return;
+  }
+  std::memcpy(&size, payload.data(), sizeof(size));
+  std::shared_ptr<const wire::segment> bytes;
+  try {
+    bytes = wire::segment::adopt(road.fds.back().release(), size);
+  } catch (const decode_error&) {
+    owner_->on_frame(*this, head, {}, road); // only this one is concerned
+    return;
+  }
+  road.fds.pop_back();
+  owner_->on_frame(*this, head, {bytes->data(), bytes->size_bytes()}, road);
+}
+
+void child::begin_look() noexcept {
+  lookers_.fetch_add(1);
+  page_.responses.reader_waits.store(
+    static_cast<std::uint32_t>(bell_mode::quiet), std::memory_order_relaxed);
+}
+
+void child::end_look() noexcept {
+  if (lookers_.fetch_sub(1) == 1 && arm(bell_mode::strict))
+    pump();
+}
+
+bool child::arm(bell_mode mode) noexcept {
+  if (lookers_.load() != 0)
+    return false;
+  page_.responses.reader_waits.store(static_cast<std::uint32_t>(mode),
+                                     std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return !garbage_.load(std::memory_order_relaxed) && !responses_.is_empty();
+}
+
+void child::silence_bell() noexcept {
+  std::uint64_t count = 0;
+  static_cast<void>(!::read(bell_.get(), &count, sizeof(count)));
+}
+
+// -- birth and death ----------------------------------------------------------
+
+void child::was_born(std::int32_t pid, descriptor pidfd) {
+  auto late = false;
+  {
+    const std::lock_guard guard{look_mutex_};
+    pidfd_ = std::move(pidfd);
+    late = !condemned_.empty();
+  }
+  pid_.store(pid);
+  if (late) // condemned before it had a name
+    signal(SIGKILL);
+}
+
+bool child::read_stderr() {
+  char text[4096];
+  for (int round = 0; round < 64; ++round) {
+    const auto n = ::read(stderr_.get(), text, sizeof(text));
+    if (n <= 0)
+      return n != 0;
+    const auto size = static_cast<std::size_t>(n);
+    static_cast<void>(!::write(2, text, size));
+    const std::lock_guard guard{look_mutex_};
+    stderr_tail_.append(text, size);
+    if (stderr_tail_.size() > stderr_tail_max)
+      stderr_tail_.erase(0, stderr_tail_.size() - stderr_tail_max);
+  }
+  return true;
+}
+
+void child::enter() noexcept {
+  while (pumping_.test_and_set(std::memory_order_acquire))
+    sched::cpu_relax();
+}
+
+void child::has_died(const report* seen, std::string why, bool memory_killer) {
+  {
+    const std::lock_guard guard{send_mutex_};
+    broken_ = true;
+    backlog_.clear();
+    has_backlog_.store(false, std::memory_order_relaxed);
+  }
+  enter();
+  if (!garbage_.load(std::memory_order_relaxed))
+    drain(); // what it had written counts
+  garbage_.store(true, std::memory_order_relaxed);
+  ended_.store(true);
+  pumping_.clear(std::memory_order_release);
+  static_cast<void>(read_stderr());
+  certificate c;
+  c.pid = pid_.load();
+  c.reason = std::move(why);
+  {
+    const std::lock_guard guard{look_mutex_};
+    c.stderr_tail = std::move(stderr_tail_);
+    if (!condemned_.empty())
+      c.reason = condemned_;
+    pidfd_.reset();
+  }
+  if (seen != nullptr) {
+    c.peak_rss_bytes = seen->peak_rss_bytes;
+    c.cpu_time = std::chrono::nanoseconds{seen->cpu_ns};
+    c.backtrace.assign(seen->backtrace,
+                       ::strnlen(seen->backtrace, sizeof(seen->backtrace)));
+    if (seen->code == CLD_EXITED)
+      c.exit_code = seen->status;
+    else
+      c.signal = seen->status;
+  }
+  if (const auto had = page_.box.memory_bytes; had != 0) {
+    c.out_of_memory = true;
+    if (c.reason.empty())
+      c.reason = fmt::format("its limit of memory: it had taken {} MiB",
+                             had >> 20);
+  }
+  if (c.reason.empty() && c.signal == SIGXCPU)
+    c.reason = "its limit of CPU time";
+  if (c.reason.empty() && c.signal == SIGKILL && memory_killer) {
+    c.out_of_memory = true;
+    c.reason = "the system's memory killer";
+  }
+  owner_->on_end(*this, std::move(c));
+}
+
+} // namespace troupe::process

@@ -1,0 +1,1065 @@
+// SPDX-License-Identifier: MIT
+#include "process/pool.hpp"
+
+#include "core/log.hpp"
+#include "sched/clock.hpp"
+#include "sched/cpus.hpp"
+#include "sched/worker.hpp"
+#include "wire/failure.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+
+namespace troupe::detail {
+
+namespace {
+
+using process::window;
+
+constexpr std::int64_t ms = 1'000'000;
+constexpr std::int64_t ahead_ns = 200'000; // of work sent ahead to a worker
+constexpr int bad_starts_max = 8;          // in a row: then the pool is broken
+constexpr std::int64_t brake_ns = 10 * ms, brake_max_ns = 2'000 * ms;
+constexpr std::int64_t end_limit_ns = 5'000 * ms;
+constexpr std::size_t quarantine_max = 100;
+
+// How long a thread that waits for a task looks for its answer itself.
+constexpr std::int64_t look_ns = 100'000, short_look_ns = 5'000;
+
+[[noreturn]] void refuse(const char* what, std::int64_t value,
+                         const char* range) {
+  throw bad_argument{
+    fmt::format("process_pool: {} is {}, the range is {}", what, value, range)};
+}
+
+process_pool_options checked(process_pool_options o) {
+  if (o.full != full_policy::wait && o.full != full_policy::reject)
+    throw bad_argument{
+      "process_pool: full must be wait or reject: a pool does "
+      "not drop tasks, and the parent does not run them"};
+  if (o.spares < 0 || o.spares > 64)
+    refuse("spares", o.spares, "0..64");
+  if (o.retries < 0 || o.retries > 1000)
+    refuse("retries", o.retries, "0..1000");
+  if (o.quarantine_after < 1)
+    refuse("quarantine_after", o.quarantine_after, "1 and above");
+  if (o.tasks_per_worker_max != auto_size && o.tasks_per_worker_max < 1)
+    refuse("tasks_per_worker_max", o.tasks_per_worker_max, "1 and above");
+  if (o.deadline.ns() != time_limit::none && o.deadline.ns() <= 0)
+    refuse("deadline (ns)", o.deadline.ns(), "above 0");
+  if (o.grace.count() < 0)
+    refuse("grace (ns)", o.grace.count(), "0 and above");
+  if (o.cpu_time_max.count() < 0)
+    refuse("cpu_time_max (s)", o.cpu_time_max.count(), "0 and above");
+  if (o.open_files_max != 0 && o.open_files_max < 16)
+    refuse("open_files_max", o.open_files_max, "0, or 16 and above");
+  return o;
+}
+
+std::size_t size_of_pool(std::ptrdiff_t n, std::size_t automatic,
+                         std::size_t most, const char* what) {
+  const auto size = checked_size(n, automatic, what);
+  if (size > most)
+    throw bad_argument{
+      fmt::format("{} is {}, the most is {}", what, size, most)};
+  return size;
+}
+
+} // namespace
+
+// -- the list -----------------------------------------------------------------
+
+void task_list::push_back(remote_task& t) noexcept {
+  t.next = nullptr;
+  t.previous = last_;
+  (last_ == nullptr ? first_ : last_->next) = &t;
+  last_ = &t;
+}
+
+void task_list::push_front(remote_task& t) noexcept {
+  t.previous = nullptr;
+  t.next = first_;
+  (first_ == nullptr ? last_ : first_->previous) = &t;
+  first_ = &t;
+}
+
+void task_list::erase(remote_task& t) noexcept {
+  (t.previous == nullptr ? first_ : t.previous->next) = t.next;
+  (t.next == nullptr ? last_ : t.next->previous) = t.previous;
+  t.next = t.previous = nullptr;
+}
+
+// -- making -------------------------------------------------------------------
+
+process_core::process_core(runtime& rt, const process_pool_options& opts)
+  : host_(process::host::of(rt)),
+    options_(checked(opts)),
+    most_(size_of_pool(opts.workers, sched::usable_cpus(), 1024,
+                       "process_pool: workers")),
+    least_(size_of_pool(opts.workers_min, most_, most_,
+                        "process_pool: workers_min")),
+    queue_max_(
+      checked_size(opts.queue_tasks_max, 1, "process_pool: queue_tasks_max")),
+    limits_{.memory_bytes = static_cast<std::int64_t>(opts.memory_max_bytes),
+            .cpu_seconds = opts.cpu_time_max.count(),
+            .open_files = opts.open_files_max,
+            .nice = opts.nice},
+    wanted_(least_),
+    jitter_(static_cast<std::uint32_t>(sched::now_ns())) {}
+
+process_core::~process_core() = default;
+
+void process_core::start() {
+  host_.add(shared_from_this());
+  verdicts out;
+  {
+    const std::lock_guard guard{mutex_};
+    make_places(out);
+  }
+  settle(out);
+}
+
+std::size_t process_core::standing(bool spare) const {
+  return static_cast<std::size_t>(
+    std::count_if(places_.begin(), places_.end(), [spare](auto& p) {
+      return p->spare == spare && !p->leaving;
+    }));
+}
+
+void process_core::make_places(verdicts& out) {
+  if (closed_ || broken_)
+    return;
+  if (start_again_ > sched::now_ns()) {
+    host_.tick_by(start_again_);
+    return;
+  }
+  while (standing(false) < wanted_ && !broken_) {
+    auto spare = std::find_if(places_.begin(), places_.end(),
+                              [](auto& p) { return p->spare && !p->leaving; });
+    if (spare != places_.end())
+      (*spare)->spare = false;
+    else
+      open_place(false, out);
+    if (start_again_ > sched::now_ns())
+      return;
+  }
+  if (wants_spares_)
+    while (standing(true) < static_cast<std::size_t>(options_.spares)
+           && !broken_ && start_again_ <= sched::now_ns())
+      open_place(true, out);
+}
+
+void process_core::open_place(bool spare, verdicts& out) {
+  auto made = std::make_unique<place>();
+  auto& p = *made;
+  p.number = ++last_place_;
+  p.spare = spare;
+  p.idle_since = sched::now_ns();
+  if (options_.tasks_per_worker_max != auto_size) {
+    const auto limit =
+      static_cast<std::uint64_t>(options_.tasks_per_worker_max);
+    const auto tenth = limit / 10;
+    p.tasks_max = limit - tenth / 2 + (tenth == 0 ? 0 : jitter_() % tenth);
+  }
+  try {
+    p.worker = host_.start(shared_from_this(), limits_);
+  } catch (const std::exception& e) {
+    note_bad_start(e.what(), out);
+    return;
+  }
+  ++counts_.started;
+  places_.push_back(std::move(made));
+  p.worker->owners_note = &p;
+  p.ready = !options_.initializer;
+  if (options_.initializer)
+    send_setup(p, *options_.initializer.entry());
+}
+
+// A worker that came to nothing before its first task: the next one later.
+void process_core::note_bad_start(const std::string& why, verdicts& out) {
+  ++bad_starts_;
+  log().warn("process_pool: a worker could not start: {}", why);
+  if (bad_starts_ >= bad_starts_max) {
+    break_pool(std::make_exception_ptr(closed{fmt::format(
+                 "process_pool: {} workers in a row could not be started; the "
+                 "last one: {}",
+                 bad_starts_, why)}),
+               out);
+    return;
+  }
+  start_again_ = sched::now_ns()
+                 + std::min(brake_ns << (bad_starts_ - 1), brake_max_ns);
+  host_.tick_by(start_again_);
+}
+
+// -- submitting ---------------------------------------------------------------
+
+std::exception_ptr process_core::why_closed() const {
+  if (broken_)
+    return broken_;
+  return std::make_exception_ptr(closed{"process_pool: submit after shutdown"});
+}
+
+void process_core::submit(remote_task& t, bool may_reject) {
+  static_cast<void>(t.entry.id()); // throws if it came too late
+  verdicts out;
+  {
+    std::unique_lock lock{mutex_};
+    while (queued_ >= queue_max_ && !closed_ && !broken_) {
+      if (may_reject && options_.full == full_policy::reject)
+        throw rejected{
+          fmt::format("process_pool: its queue is full (the limit "
+                      "is {} tasks, option queue_tasks_max)",
+                      queue_max_)};
+      ++waiting_;
+      const sched::blocking_section section;
+      changed_.wait(lock);
+      --waiting_;
+    }
+    if (closed_ || broken_)
+      std::rethrow_exception(why_closed());
+    t.state().retain();
+    enqueue(t, false);
+    dispatch(out);
+  }
+  settle(out);
+}
+
+void process_core::enqueue(remote_task& t, bool front) {
+  t.where = static_cast<std::uint8_t>(task_place::queued);
+  auto& list = queue_[t.priority];
+  if (front)
+    list.push_front(t);
+  else
+    list.push_back(t);
+  ++queued_;
+}
+
+void process_core::unqueue(remote_task& t) {
+  auto i = queue_.find(t.priority);
+  i->second.erase(t);
+  if (i->second.empty() && queue_.size() > 1)
+    queue_.erase(i);
+  --queued_;
+  if (waiting_ != 0)
+    changed_.notify_one();
+}
+
+bool process_core::has_room(const place& p) const {
+  if (!p.ready || p.leaving || p.spare || p.ending != stage::none
+      || p.tasks >= p.tasks_max || p.next - p.first >= window - 1)
+    return false;
+  if (p.live == 0)
+    return true;
+  if (p.worker->has_backlog())
+    return false;
+  const auto ahead = p.task_ns == 0 ? 2
+                                    : std::clamp<std::int64_t>(
+                                        ahead_ns / p.task_ns, 2, window - 2);
+  return p.live < static_cast<std::size_t>(ahead);
+}
+
+process_core::place* process_core::place_for_next() {
+  place* best = nullptr;
+  for (auto& p : places_)
+    if (has_room(*p) && (best == nullptr || p->live < best->live))
+      best = p.get();
+  return best;
+}
+
+void process_core::dispatch(verdicts& out) {
+  while (queued_ != 0) {
+    auto i = queue_.begin();
+    while (i->second.empty())
+      ++i;
+    auto& t = *i->second.front();
+    auto* p = place_for_next();
+    if (p == nullptr)
+      break;
+    unqueue(t);
+    if (!t.is_claimed && !t.state().claim()) {
+      ++counts_.cancelled;
+      out.push_back({&t, nullptr});
+      continue;
+    }
+    t.is_claimed = true;
+    send(*p, t);
+  }
+  if (queued_ != 0 && wanted_ < most_ && !closed_) {
+    const auto starting = static_cast<std::size_t>(
+      std::count_if(places_.begin(), places_.end(),
+                    [](auto& p) { return !p->spare && p->pid_unknown(); }));
+    if (starting < queued_) {
+      ++wanted_;
+      make_places(out);
+    }
+  }
+  if (is_drained())
+    changed_.notify_all();
+}
+
+void process_core::send(place& p, remote_task& t) {
+  const auto call = p.next++;
+  p.calls[call % window] = &t;
+  if (p.live++ == 0) {
+    const auto now = sched::now_ns();
+    p.head_began = p.last_answer = p.heard = now;
+    p.answers = 0;
+    if (options_.heartbeat.count() > 0)
+      host_.tick_by(now + options_.heartbeat.count() / 2);
+    if (const auto limit = deadline_of(t); limit != INT64_MAX)
+      host_.tick_by(now + limit);
+  }
+  ++p.tasks;
+  ++running_;
+  t.where = static_cast<std::uint8_t>(task_place::sent);
+  t.call = call;
+  t.place = p.number;
+  p.worker->offer(call);
+  wire::frame_header head{.kind = wire::frame_kind::call,
+                          .flags = t.flags,
+                          .call = call,
+                          .name = t.entry.id()};
+  if (const auto limit = deadline_of(t); limit != INT64_MAX)
+    head.deadline_us = static_cast<std::uint64_t>(limit / 1'000);
+  head.attachments = static_cast<std::uint32_t>(t.road.attached.size());
+  p.worker->send(head, t.arguments.bytes(), &t.road);
+}
+
+void process_core::send_setup(place& p, const wire::entry& e) {
+  const auto call = p.next++;
+  p.setup = call;
+  p.heard = sched::now_ns();
+  p.worker->offer(call);
+  p.worker->send({.kind = wire::frame_kind::call, .call = call, .name = e.id()},
+                 {});
+}
+
+std::int64_t process_core::deadline_of(const remote_task& t) const {
+  const auto limit = t.deadline_ns >= 0 ? t.deadline_ns
+                                        : options_.deadline.ns();
+  return limit == time_limit::none ? INT64_MAX : limit;
+}
+
+// -- taking back --------------------------------------------------------------
+
+bool process_core::take_back(place& p, std::uint64_t call) {
+  auto& slot = p.calls[call % window];
+  if (slot == nullptr || !p.worker->withdraw(call))
+    return false;
+  slot = nullptr;
+  --p.live;
+  --running_;
+  return true;
+}
+
+void process_core::take_back_behind(place& p, std::uint64_t call) {
+  std::vector<remote_task*> taken;
+  for (auto c = p.next; c-- > call + 1;) {
+    auto* t = p.calls[c % window];
+    if (t != nullptr && take_back(p, c))
+      taken.push_back(t);
+  }
+  requeue(taken);
+}
+
+// `tasks` from the last to the first.
+void process_core::requeue(std::vector<remote_task*>& tasks) {
+  for (auto* t : tasks)
+    enqueue(*t, true);
+}
+
+// An idle worker gets half of what stands behind the longest line.
+bool process_core::rebalance() {
+  if (queued_ != 0)
+    return false;
+  const auto idle =
+    std::any_of(places_.begin(), places_.end(),
+                [this](auto& p) { return p->live == 0 && has_room(*p); });
+  place* longest = nullptr;
+  for (auto& p : places_)
+    if (p->live >= 2 && (longest == nullptr || p->live > longest->live))
+      longest = p.get();
+  if (!idle || longest == nullptr)
+    return false;
+  auto most = longest->live / 2;
+  std::vector<remote_task*> taken;
+  for (auto c = longest->next; c-- > longest->first && taken.size() < most;) {
+    auto* t = longest->calls[c % window];
+    if (t == nullptr)
+      continue;
+    if (!take_back(*longest, c))
+      break;
+    taken.push_back(t);
+  }
+  requeue(taken);
+  return !taken.empty();
+}
+
+void process_core::stop_task(remote_task& t) noexcept {
+  verdicts out;
+  {
+    const std::lock_guard guard{mutex_};
+    if (t.is_given_up)
+      return;
+    if (t.where == static_cast<std::uint8_t>(task_place::queued)) {
+      unqueue(t);
+      ++counts_.cancelled;
+      out.push_back({&t, nullptr});
+    } else if (t.where == static_cast<std::uint8_t>(task_place::sent)) {
+      auto i = std::find_if(places_.begin(), places_.end(),
+                            [&](auto& p) { return p->number == t.place; });
+      if (i == places_.end())
+        return;
+      auto& p = **i;
+      if (take_back(p, t.call)) {
+        ++counts_.cancelled;
+        out.push_back({&t, nullptr});
+        dispatch(out);
+      } else if (!t.is_ended) {
+        t.is_ended = true;
+        begin_ending(p, t, "it was cancelled");
+        dispatch(out);
+      }
+    }
+  }
+  settle(out);
+}
+
+// -- ending a call that runs --------------------------------------------------
+
+void process_core::begin_ending(place& p, remote_task& t, std::string why) {
+  if (p.ending != stage::none)
+    return;
+  take_back_behind(p, t.call);
+  p.ending = stage::asked;
+  p.ending_call = t.call;
+  p.why_ending = std::move(why);
+  p.next_stage = sched::now_ns() + options_.grace.count();
+  p.worker->ask_to_stop(t.call);
+  host_.tick_by(p.next_stage);
+}
+
+void process_core::look_at_ending(place& p, std::int64_t now) {
+  if (p.ending == stage::none || now < p.next_stage)
+    return;
+  p.next_stage = now + options_.grace.count();
+  switch (p.ending) {
+    case stage::asked:
+      p.ending = stage::term;
+      p.worker->condemn(p.why_ending, SIGTERM);
+      break;
+    case stage::term:
+      p.ending = stage::abort;
+      p.worker->condemn(p.why_ending, SIGABRT);
+      break;
+    default:
+      p.ending = stage::kill;
+      p.worker->condemn(p.why_ending, SIGKILL);
+  }
+}
+
+remote_task* process_core::head_of(place& p) {
+  while (p.first < p.next && p.calls[p.first % window] == nullptr
+         && p.first != p.setup)
+    ++p.first;
+  return p.first < p.next ? p.calls[p.first % window] : nullptr;
+}
+
+void process_core::look_at_deadline(place& p, std::int64_t now, verdicts& out) {
+  auto* t = head_of(p);
+  if (t == nullptr || t->is_given_up || t->is_ended)
+    return;
+  const auto limit = deadline_of(*t);
+  if (limit == INT64_MAX || now - p.head_began < limit
+      || !p.worker->has_begun(t->call))
+    return;
+  t->is_given_up = true;
+  ++counts_.failed;
+  out.push_back(
+    {t,
+     std::make_exception_ptr(timeout{fmt::format(
+       "{}: not done after {} ms, its deadline", t->entry.name(), limit / ms)}),
+     true});
+  begin_ending(p, *t, fmt::format("its deadline of {} ms", limit / ms));
+}
+
+void process_core::look_at_heartbeat(place& p, std::int64_t now) {
+  const auto limit = options_.heartbeat.count();
+  if (limit <= 0 || (p.live == 0 && p.setup < p.first))
+    return;
+  if (p.pings != 0 && p.worker->last_pong() == p.pings)
+    p.heard = std::max(p.heard, now - limit / 4);
+  if (now - p.heard < limit / 2)
+    return;
+  if (now - p.heard >= limit) {
+    p.leaving = true;
+    p.worker->condemn(
+      fmt::format("no sign of life for {} ms (was it stopped?)", limit / ms),
+      SIGKILL);
+  } else {
+    p.worker->ping(++p.pings);
+  }
+}
+
+void process_core::tell_to_end(place& p) {
+  if (std::exchange(p.told_to_end, true))
+    return;
+  p.leaving = true;
+  p.end_by = sched::now_ns() + end_limit_ns;
+  if (options_.finalizer && p.ready)
+    send_setup(p, *options_.finalizer.entry());
+  p.worker->send({.kind = wire::frame_kind::stop}, {});
+  host_.tick_by(p.end_by);
+}
+
+// -- what workers say ---------------------------------------------------------
+
+void process_core::on_frame(process::child& from,
+                            const wire::frame_header& head,
+                            std::span<const std::byte> payload,
+                            process::incoming& road) {
+  if (head.kind == wire::frame_kind::hello)
+    return;
+  const auto is_error = head.kind == wire::frame_kind::error;
+  if (!is_error && head.kind != wire::frame_kind::result)
+    throw decode_error{
+      fmt::format("a {} frame from a worker", wire::to_string(head.kind))};
+  remote_task* t = nullptr;
+  auto is_setup = false;
+  auto is_settled = false;
+  {
+    const std::lock_guard guard{mutex_};
+    auto* p = find(from);
+    if (p == nullptr)
+      return;
+    static_cast<void>(head_of(*p));
+    is_setup = head.call == p->setup;
+    if (head.call != p->first || head.call >= p->next
+        || !from.has_begun(head.call))
+      throw decode_error{
+        fmt::format("an answer to call {}, it is at {}", head.call, p->first)};
+    t = std::exchange(p->calls[head.call % window], nullptr);
+    ++p->first;
+    ++p->answers;
+    p->served = true;
+    p->head_began = 0;
+    if (t != nullptr) {
+      --p->live;
+      t->where = static_cast<std::uint8_t>(task_place::over);
+      is_settled = t->is_given_up;
+    }
+    if (p->ending != stage::none && p->ending_call == head.call) {
+      // In time after all; but a signal may be under way to it.
+      if (p->ending == stage::asked)
+        p->ending = stage::none;
+      else
+        p->leaving = true;
+    }
+  }
+  std::exception_ptr error;
+  if (is_error) {
+    try {
+      wire::reader in{payload, {}, &road};
+      wire::failure record;
+      wire::decode(in, record);
+      error = wire::rebuild(record);
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+  if (is_setup) {
+    verdicts out;
+    {
+      const std::lock_guard guard{mutex_};
+      auto* p = find(from);
+      if (p != nullptr && !p->told_to_end) {
+        if (error == nullptr) {
+          p->ready = true;
+          bad_starts_ = 0;
+        } else {
+          log().error("process_pool: the initializer failed: {}",
+                      text_with_type(error));
+          break_pool(std::make_exception_ptr(
+                       closed{"process_pool: its initializer failed: "
+                              + text_with_type(error)}),
+                     out);
+        }
+      } else if (error != nullptr) {
+        log().error("process_pool: the finalizer failed: {}",
+                    text_with_type(error));
+      }
+    }
+    settle(out);
+    return;
+  }
+  if (!is_settled) {
+    if (is_error) {
+      t->state().fail(error ? error
+                            : std::make_exception_ptr(
+                                decode_error{"an error without a type"}));
+    } else {
+      wire::reader in{payload, {}, &road};
+      t->decode(in);
+    }
+  }
+  const auto good = t->state().at.load() == phase::value;
+  t->state().release();
+  const std::lock_guard guard{mutex_};
+  --running_;
+  bad_starts_ = 0;
+  if (!is_settled)
+    ++(good ? counts_.done : counts_.failed);
+}
+
+void process_core::on_pumped(process::child& from) {
+  verdicts out;
+  {
+    const std::lock_guard guard{mutex_};
+    auto* p = find(from);
+    if (p == nullptr)
+      return;
+    const auto now = sched::now_ns();
+    if (p->answers != 0) {
+      const auto each = (now - p->last_answer)
+                        / static_cast<std::int64_t>(p->answers);
+      p->task_ns = std::max<std::int64_t>(
+        1, p->task_ns == 0 ? each : (3 * p->task_ns + each) / 4);
+      p->answers = 0;
+    }
+    p->last_answer = p->heard = now;
+    if (p->head_began == 0)
+      p->head_began = now;
+    if (p->live == 0) {
+      p->idle_since = now;
+      if (!p->told_to_end && p->ending != stage::kill
+          && (p->leaving || p->tasks >= p->tasks_max)) {
+        if (!p->leaving)
+          ++counts_.recycled;
+        tell_to_end(*p);
+        make_places(out);
+      }
+    }
+    if (auto* t = head_of(*p); t != nullptr && deadline_of(*t) != INT64_MAX)
+      host_.tick_by(now + deadline_of(*t));
+    dispatch(out);
+    if (rebalance())
+      dispatch(out);
+    if (!wants_spares_ && p->served && options_.spares > 0) {
+      wants_spares_ = true;
+      host_.tick_by(now + ms);
+    }
+  }
+  settle(out);
+}
+
+void process_core::on_end(process::child& from, certificate why) {
+  verdicts out;
+  std::unique_ptr<place> gone; // outlives the lock
+  {
+    const std::lock_guard guard{mutex_};
+    auto* p = find(from);
+    if (p == nullptr)
+      return;
+    auto i = std::find_if(places_.begin(), places_.end(),
+                          [p](auto& x) { return x.get() == p; });
+    gone = std::move(*i);
+    places_.erase(i);
+    const auto now = sched::now_ns();
+    remote_task* victim = nullptr;
+    std::vector<remote_task*> unbegun;
+    auto died_in_setup = false;
+    for (auto c = p->next; c-- > p->first;) {
+      if (c == p->setup)
+        died_in_setup = from.has_begun(c);
+      auto* t = p->calls[c % window];
+      if (t == nullptr)
+        continue;
+      --running_;
+      if (from.has_begun(c))
+        victim = t;
+      else
+        unbegun.push_back(t);
+    }
+    const auto in_order = p->told_to_end && why.exit_code == 0;
+    if (!in_order && !stopped_) {
+      ++counts_.crashes;
+      if (p->ending != stage::none || p->leaving)
+        ++counts_.killed;
+    }
+    why.run_time =
+      std::chrono::nanoseconds{victim == nullptr ? 0 : now - p->head_began};
+    if (victim != nullptr)
+      p->served = true;
+    requeue(unbegun);
+    if (victim != nullptr)
+      bury_task(*p, *victim, why, out);
+    if (stopped_)
+      fail_queue(why_closed(), out);
+    else if (!in_order && !p->served && !p->leaving)
+      note_bad_start(
+        (died_in_setup ? "its initializer: " : "") + to_string(why), out);
+    else if (!in_order && victim == nullptr && !p->leaving)
+      log().warn("process_pool: an idle worker ended: {}", to_string(why));
+    make_places(out);
+    dispatch(out);
+    changed_.notify_all();
+  }
+  settle(out);
+}
+
+// Its attempt is over: tried again, set aside, or failed.
+void process_core::bury_task(place& p, remote_task& t, certificate why,
+                             verdicts& out) {
+  if (t.is_given_up) {
+    out.push_back({&t, nullptr, false});
+    return;
+  }
+  why.task = t.entry.name();
+  why.attempt = static_cast<unsigned>(t.deaths.size()) + 1;
+  if (t.is_ended) {
+    ++counts_.failed;
+    out.push_back({&t, std::make_exception_ptr(cancelled{fmt::format(
+                         "{} was cancelled while it ran; its worker, process "
+                         "{}, was ended",
+                         why.task, why.pid)})});
+    return;
+  }
+  if (stopped_) {
+    ++counts_.failed;
+    out.push_back({&t, why_closed()});
+    return;
+  }
+  t.deaths.push_back(why);
+  const auto deaths = static_cast<int>(t.deaths.size());
+  const auto again = t.is_idempotent && deaths <= options_.retries;
+  if (again && deaths < options_.quarantine_after && !broken_) {
+    ++counts_.retried;
+    enqueue(t, true);
+    return;
+  }
+  if (deaths >= options_.quarantine_after) {
+    ++counts_.quarantined;
+    quarantine_.push_back({why.task, t.deaths});
+    if (quarantine_.size() > quarantine_max)
+      quarantine_.pop_front();
+  }
+  static_cast<void>(p);
+  ++counts_.failed;
+  out.push_back({&t, std::make_exception_ptr(worker_died{std::move(why)})});
+}
+
+// -- time ---------------------------------------------------------------------
+
+std::int64_t process_core::next_look(place& p, std::int64_t now) {
+  auto next = INT64_MAX;
+  if (p.ending != stage::none)
+    next = std::min(next, p.next_stage);
+  if (p.told_to_end)
+    next = std::min(next, p.end_by);
+  const auto busy = p.live != 0 || p.setup >= p.first;
+  if (busy && options_.heartbeat.count() > 0)
+    next = std::min(next, std::max(p.heard + options_.heartbeat.count() / 2,
+                                   now + options_.heartbeat.count() / 8));
+  if (auto* t = head_of(p); t != nullptr && !t->is_given_up && !t->is_ended)
+    if (const auto limit = deadline_of(*t); limit != INT64_MAX)
+      next = std::min(next, std::max(p.head_began + limit, now + ms));
+  if (p.live == 0 && wanted_ > least_ && !p.spare && !p.leaving)
+    next = std::min(next, p.idle_since + options_.idle_after.count());
+  return next;
+}
+
+std::int64_t process_core::tick(std::int64_t now) {
+  verdicts out;
+  auto next = INT64_MAX;
+  {
+    const std::lock_guard guard{mutex_};
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      auto& p = *places_[i];
+      look_at_deadline(p, now, out);
+      look_at_ending(p, now);
+      look_at_heartbeat(p, now);
+      if (p.told_to_end && now >= p.end_by) {
+        p.worker->condemn("it did not end when told to", SIGKILL);
+        p.end_by = now + end_limit_ns;
+      }
+      if (wanted_ > least_ && p.live == 0 && !p.spare && !p.leaving && p.ready
+          && queued_ == 0
+          && now - p.idle_since >= options_.idle_after.count()) {
+        --wanted_;
+        tell_to_end(p);
+      }
+    }
+    make_places(out);
+    dispatch(out);
+    for (auto& p : places_)
+      next = std::min(next, next_look(*p, now));
+    if (!closed_ && start_again_ > now)
+      next = std::min(next, start_again_);
+  }
+  settle(out);
+  return next;
+}
+
+// -- ending -------------------------------------------------------------------
+
+void process_core::fail_queue(const std::exception_ptr& why, verdicts& out) {
+  for (auto& [priority, list] : queue_)
+    while (!list.empty()) {
+      auto& t = *list.front();
+      list.erase(t);
+      --queued_;
+      ++(why ? counts_.failed : counts_.cancelled);
+      out.push_back({&t, why});
+    }
+  changed_.notify_all();
+}
+
+void process_core::cancel_queue(verdicts& out) {
+  for (auto& p : places_)
+    take_back_behind(*p, p->first - 1);
+  fail_queue(nullptr, out);
+}
+
+void process_core::break_pool(std::exception_ptr why, verdicts& out) {
+  if (!broken_)
+    broken_ = std::move(why);
+  for (auto& p : places_)
+    take_back_behind(*p, p->first - 1);
+  fail_queue(broken_, out);
+  for (auto& p : places_)
+    if (p->live == 0)
+      tell_to_end(*p);
+}
+
+drain_report process_core::shut_down(shutdown_mode mode,
+                                     std::int64_t limit_ns) {
+  verdicts out;
+  std::unique_lock lock{mutex_};
+  const sched::blocking_section section;
+  if (std::exchange(closed_, true)) {
+    changed_.wait(lock, [this] { return report_.has_value(); });
+    return *report_;
+  }
+  const auto began = counts_;
+  const auto until = due_after(limit_ns == time_limit::none
+                                 ? time_limit{no_deadline}
+                                 : time_limit{std::chrono::nanoseconds{
+                                     std::max<std::int64_t>(0, limit_ns)}});
+  auto flush = [&] {
+    lock.unlock();
+    settle(out);
+    lock.lock();
+  };
+  auto wait_until = [&](std::int64_t limit, auto done) {
+    while (!done()) {
+      const auto now = sched::now_ns();
+      if (now >= limit)
+        return false;
+      if (limit == INT64_MAX)
+        changed_.wait(lock);
+      else
+        changed_.wait_for(lock, std::chrono::nanoseconds{limit - now});
+    }
+    return true;
+  };
+  auto drained = [this] { return is_drained(); };
+  changed_.notify_all(); // submits that wait for room
+  if (mode == shutdown_mode::cancel_pending)
+    cancel_queue(out);
+  flush();
+  const auto in_time = wait_until(until, drained);
+  if (!in_time) {
+    cancel_queue(out);
+    for (auto& p : places_) {
+      if (p->live == 0)
+        continue;
+      if (auto* t = head_of(*p))
+        t->is_ended = true;
+      p->leaving = true;
+      p->worker->condemn("the pool was shut down", SIGKILL);
+    }
+    flush();
+    wait_until(sched::now_ns() + 2 * end_limit_ns, drained);
+  }
+  for (auto& p : places_)
+    if (!p->leaving || p->live == 0)
+      tell_to_end(*p);
+  wait_until(sched::now_ns() + 3 * end_limit_ns,
+             [this] { return places_.empty(); });
+  drain_report r;
+  r.done = counts_.done;
+  r.failed = counts_.failed;
+  r.cancelled = counts_.cancelled;
+  r.killed = counts_.killed;
+  r.running = running_;
+  r.clean = in_time && counts_.cancelled == began.cancelled && running_ == 0;
+  report_ = r;
+  changed_.notify_all();
+  return r;
+}
+
+void process_core::close() noexcept {
+  try {
+    shut_down(shutdown_mode::drain, time_limit::none);
+  } catch (const std::exception& e) {
+    log().error("process_pool: its end failed: {}", e.what());
+  }
+  host_.remove(this);
+}
+
+bool process_core::is_idle() {
+  const std::lock_guard guard{mutex_};
+  return is_drained();
+}
+
+// The workers are ended with the zygote; their tasks fail as they are reported.
+void process_core::on_stop() {
+  verdicts out;
+  {
+    const std::lock_guard guard{mutex_};
+    closed_ = stopped_ = true;
+    if (!broken_)
+      broken_ =
+        std::make_exception_ptr(closed{"process_pool: the system has stopped"});
+    fail_queue(broken_, out);
+    for (auto& p : places_) {
+      p->leaving = true;
+      p->worker->condemn("the system has stopped", SIGKILL);
+    }
+  }
+  settle(out);
+}
+
+void process_core::settle(verdicts& out) noexcept {
+  for (auto& v : out) {
+    auto& s = v.task->state();
+    if (v.error != nullptr)
+      s.fail(std::move(v.error));
+    else if (s.begin_settle())
+      s.finish(phase::cancelled);
+    if (!v.stays)
+      s.release();
+  }
+  out.clear();
+}
+
+// -- looking ------------------------------------------------------------------
+
+process_core::place* process_core::find(const process::child& c) {
+  return static_cast<place*>(c.owners_note);
+}
+
+void process_core::help(remote_task& t) noexcept {
+  std::shared_ptr<process::child> worker;
+  auto limit = look_ns;
+  {
+    const std::lock_guard guard{mutex_};
+    if (t.where != static_cast<std::uint8_t>(task_place::sent))
+      return;
+    for (auto& p : places_)
+      if (p->number == t.place) {
+        worker = p->worker;
+        if (p->task_ns > look_ns)
+          limit = short_look_ns;
+      }
+  }
+  if (worker)
+    worker->pump_until(sched::now_ns() + limit,
+                       [&t] { return t.state().is_settled(); });
+}
+
+process_pool_statistics process_core::stats() {
+  const std::lock_guard guard{mutex_};
+  auto s = counts_;
+  s.workers = standing(false);
+  s.spares = standing(true);
+  s.queued = queued_;
+  s.running = running_;
+  s.busy = static_cast<std::size_t>(std::count_if(
+    places_.begin(), places_.end(), [](auto& p) { return p->live != 0; }));
+  return s;
+}
+
+std::vector<std::int32_t> process_core::pids() {
+  const std::lock_guard guard{mutex_};
+  std::vector<std::int32_t> all;
+  for (auto& p : places_)
+    if (const auto pid = p->worker->pid(); pid != 0 && !p->spare)
+      all.push_back(pid);
+  return all;
+}
+
+std::vector<quarantined_task> process_core::quarantined() {
+  const std::lock_guard guard{mutex_};
+  return {quarantine_.begin(), quarantine_.end()};
+}
+
+// -- for the header -----------------------------------------------------------
+
+std::shared_ptr<process_core>
+make_process_pool(runtime& rt, const process_pool_options& opts) {
+  auto core = std::make_shared<process_core>(rt, opts);
+  core->start();
+  return core;
+}
+
+void close_process_pool(const std::shared_ptr<process_core>& p) noexcept {
+  p->close();
+}
+
+void submit_to(process_core& p, remote_task& t, bool may_reject) {
+  p.submit(t, may_reject);
+}
+
+void stop_task(process_core& p, remote_task& t) noexcept {
+  p.stop_task(t);
+}
+
+void help_task(process_core& p, remote_task& t) noexcept {
+  p.help(t);
+}
+
+drain_report shut_down(process_core& p, shutdown_mode mode,
+                       std::int64_t limit_ns) {
+  return p.shut_down(mode, limit_ns);
+}
+
+std::size_t workers_of(const process_core& p) noexcept {
+  return p.workers();
+}
+
+std::weak_ptr<process_core> weak_from(process_core& p) noexcept {
+  return p.weak_from_this();
+}
+
+void seal_arguments(remote_task& t) {
+  if (t.arguments.size() < process::attached_bytes_min)
+    return;
+  if (process::attach_bytes(t.arguments, t.road))
+    t.flags |= process::attached_payload;
+}
+
+void settle_undecodable(state_base& s) noexcept {
+  s.fail(std::current_exception());
+}
+
+} // namespace troupe::detail
+
+namespace troupe {
+
+process_pool_statistics process_pool::stats() const {
+  return core_->stats();
+}
+
+std::vector<std::int32_t> process_pool::pids() const {
+  return core_->pids();
+}
+
+std::vector<quarantined_task> process_pool::quarantined() const {
+  return core_->quarantined();
+}
+
+} // namespace troupe

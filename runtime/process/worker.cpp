@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: MIT
+// worker: what runs in a forked process. Its main thread takes requests from
+// the ring, one by one; a watcher thread looks after the socket: the parent's
+// end (then the whole group goes, busy or not), pings, cancels, descriptors,
+// and the limit of memory.
+#include "core/context.hpp"
+#include "process/channel.hpp"
+#include "process/crash.hpp"
+#include "process/zygote.hpp"
+#include "sched/clock.hpp"
+#include "sched/futex.hpp"
+#include "troupe/detail/wire/names.hpp"
+#include "troupe/error.hpp"
+#include "wire/failure.hpp"
+#include "wire/frame.hpp"
+
+#include <cerrno>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <fcntl.h>
+#include <mutex>
+#include <poll.h>
+#include <pthread.h>
+#include <stop_token>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <thread>
+
+namespace troupe::process {
+
+namespace {
+
+constexpr std::int64_t spin_least_ns = 2'000, spin_most_ns = 50'000;
+constexpr unsigned results_per_bell = 16;
+constexpr std::int64_t memory_look_ns = 5'000'000;
+
+std::int64_t resident_bytes(int statm) {
+  char text[128];
+  auto n = ::pread(statm, text, sizeof(text) - 1, 0);
+  if (n <= 0)
+    return 0;
+  text[n] = 0;
+  long long size = 0;
+  long long resident = 0;
+  if (std::sscanf(text, "%lld %lld", &size, &resident) != 2)
+    return 0;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+[[noreturn]] void end_group() {
+  ::kill(0, SIGKILL); // our group, us included
+  ::kill(::getpid(), SIGKILL);
+  for (;;)
+    ::pause();
+}
+
+class worker {
+public:
+  worker(descriptor socket, descriptor memory, descriptor bell,
+         const worker_limits& limits)
+    : socket_(std::move(socket)),
+      bell_(std::move(bell)),
+      memory_(shared_memory::map(std::move(memory))),
+      page_(memory_.page()),
+      requests_(page_.requests, memory_.requests()),
+      responses_(page_.responses, memory_.responses()),
+      memory_max_(limits.memory_bytes),
+      statm_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {
+    node_ = "process " + std::to_string(::getpid());
+  }
+
+  [[noreturn]] void run();
+
+  black_box& box() { return page_.box; }
+
+private:
+  // -- main thread ------------------------------------------------------------
+
+  void wait_for_request();
+  void consume(std::size_t n);
+  void handle(const wire::frame_header& head,
+              std::span<const std::byte> payload);
+  bool begin(std::uint64_t call);
+  void end_task();
+  void perform(const wire::frame_header& head,
+               std::span<const std::byte> payload, incoming& road);
+  void send(std::span<const std::byte> frame);
+  void send_fds(const wire::attachments& road);
+  void ring_bell();
+  void published();
+
+  // -- watcher thread ---------------------------------------------------------
+
+  void watch();
+  bool read_notes();
+  void check_memory();
+  std::vector<descriptor> take_fds(std::size_t n);
+
+  descriptor socket_, bell_;
+  shared_memory memory_;
+  shared_page& page_;
+  ring_reader requests_;
+  ring_writer responses_;
+  const std::int64_t memory_max_;
+  const descriptor statm_;
+  pthread_t main_{};
+  std::string node_;
+  std::int64_t spin_ns_ = spin_most_ns;
+  unsigned unrung_ = 0;
+  wire::buffer out_;
+  wire::frame_decoder decoder_;
+
+  std::mutex mutex_;
+  std::condition_variable has_fds_;
+  std::deque<std::vector<descriptor>> fds_; // under mutex_
+  std::uint64_t running_ = 0;               // under mutex_
+  std::stop_source stop_;                   // under mutex_
+  std::atomic<std::int64_t> baseline_{0};   // resident when it began
+  bool over_ = false;
+};
+
+// -- requests -----------------------------------------------------------------
+
+void worker::wait_for_request() {
+  if (!requests_.is_empty())
+    return;
+  if (unrung_ != 0)
+    ring_bell();
+  const auto began = sched::now_ns();
+  const auto until = began + spin_ns_;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (!requests_.is_empty())
+        return;
+      sched::cpu_relax();
+    }
+  } while (sched::now_ns() < until);
+  auto& asleep = page_.requests.reader_waits;
+  while (requests_.is_empty()) {
+    asleep.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!requests_.is_empty())
+      break;
+    sleep_on(asleep, 1, -1);
+  }
+  asleep.store(0, std::memory_order_relaxed);
+  spin_ns_ = sched::now_ns() - began < 2 * spin_most_ns
+               ? spin_most_ns
+               : std::max(spin_least_ns, spin_ns_ / 2);
+}
+
+void worker::run() {
+  main_ = ::pthread_self();
+  std::thread{[this] { watch(); }}.detach();
+  wire::buffer hello;
+  wire::append_frame(hello, {.kind = wire::frame_kind::hello});
+  send(hello.bytes());
+  ring_bell();
+  while (!over_) {
+    wait_for_request();
+    const auto bytes = requests_.peek();
+    // A frame in one piece is read where it is: the parent is trusted, and does
+    // not write there before we say so.
+    if (!decoder_.is_midway()) {
+      if (auto frame = wire::next_frame(bytes)) {
+        const auto size = frame->size_bytes();
+        handle(frame->head, frame->payload);
+        consume(size);
+        continue;
+      }
+    }
+    consume(decoder_.push(bytes));
+    if (decoder_.is_ready()) {
+      const auto frame = decoder_.take();
+      handle(frame.head, frame.payload.bytes());
+    }
+  }
+  std::exit(0);
+}
+
+void worker::consume(std::size_t n) {
+  requests_.consume(n);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  auto& waits = page_.requests.writer_waits;
+  if (waits.load(std::memory_order_relaxed) != 0) {
+    waits.store(0, std::memory_order_relaxed);
+    ring_bell();
+  }
+}
+
+bool worker::begin(std::uint64_t call) {
+  auto& word = page_.claims[call % window];
+  auto expected = claim_word(call, claim::offered);
+  if (!word.compare_exchange_strong(expected, claim_word(call, claim::begun),
+                                    std::memory_order_acq_rel))
+    return false;
+  const std::lock_guard guard{mutex_};
+  running_ = call;
+  return true;
+}
+
+void worker::end_task() {
+  const std::lock_guard guard{mutex_};
+  running_ = 0;
+  if (stop_.stop_requested())
+    stop_ = std::stop_source{};
+}
+
+void worker::handle(const wire::frame_header& head,
+                    std::span<const std::byte> payload) {
+  incoming road;
+  if (head.attachments != 0)
+    road.fds = take_fds(head.attachments);
+  if (head.kind == wire::frame_kind::stop) {
+    over_ = true;
+    return;
+  }
+  if (head.kind != wire::frame_kind::call || !begin(head.call))
+    return; // taken back
+  detail::current.deadline = INT64_MAX;
+  if (head.deadline_us != wire::frame_header::no_deadline)
+    detail::current.deadline =
+      sched::now_ns() + static_cast<std::int64_t>(head.deadline_us) * 1'000;
+  try {
+    if ((head.flags & attached_payload) == 0) {
+      perform(head, payload, road);
+    } else {
+      // The arguments stand in the last descriptor.
+      if (road.fds.empty() || payload.size() != sizeof(std::uint64_t))
+        throw decode_error{"large arguments that did not come"};
+      std::uint64_t size = 0;
+      std::memcpy(&size, payload.data(), sizeof(size));
+      const auto bytes = wire::segment::adopt(road.fds.back().release(), size);
+      road.fds.pop_back();
+      perform(head, {bytes->data(), bytes->size_bytes()}, road);
+    }
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "troupe: a worker can't go on: %s\n", e.what());
+    std::abort();
+  }
+}
+
+void worker::perform(const wire::frame_header& head,
+                     std::span<const std::byte> payload, incoming& road) {
+  out_.clear();
+  wire::attachments results;
+  std::exception_ptr error;
+  const wire::entry* entry = nullptr;
+  try {
+    entry = &wire::name_table::get().find(wire::entry_kind::task, head.name);
+    wire::frame_writer frame{
+      out_,
+      {.kind = wire::frame_kind::result, .call = head.call},
+      {},
+      &results};
+    wire::reader args{payload, {}, &road};
+    wire::invocation call{args, frame.payload(), nullptr, stop_.get_token()};
+    entry->invoke(call);
+    frame.header().attachments =
+      static_cast<std::uint32_t>(results.attached.size());
+    frame.finish();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  end_task();
+  if (error) {
+    out_.clear();
+    results.attached.clear();
+    wire::frame_writer frame{
+      out_, {.kind = wire::frame_kind::error, .call = head.call}};
+    wire::encode(
+      frame.payload(),
+      wire::describe(error, entry == nullptr ? "" : entry->name(), 0, node_));
+    frame.finish();
+  } else if (out_.size() >= attached_bytes_min) {
+    attach_payload(out_, results);
+  }
+  if (!results.attached.empty())
+    send_fds(results);
+  send(out_.bytes());
+  published();
+  if (out_.capacity() > (std::size_t{4} << 20))
+    out_ = {};
+}
+
+// -- responses ----------------------------------------------------------------
+
+void worker::send(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto n = std::min(responses_.room(), bytes.size());
+    if (n != 0) {
+      responses_.write(bytes.first(n));
+      responses_.publish();
+      bytes = bytes.subspan(n);
+      continue;
+    }
+    auto& waits = page_.responses.writer_waits;
+    waits.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (responses_.room() != 0)
+      continue;
+    ring_bell();
+    sleep_on(waits, 1, -1);
+  }
+}
+
+void worker::send_fds(const wire::attachments& road) {
+  std::vector<int> fds;
+  for (const auto& s : road.attached)
+    fds.push_back(s->descriptor());
+  const note n{note::kind::attachments, static_cast<std::uint32_t>(fds.size())};
+  while (send_value(socket_.get(), n, fds) == transfer::again) {
+    ring_bell();
+    pollfd writable{socket_.get(), POLLOUT, 0};
+    ::poll(&writable, 1, 100);
+  }
+}
+
+void worker::ring_bell() {
+  unrung_ = 0;
+  page_.responses.reader_waits.store(0, std::memory_order_relaxed);
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(bell_.get(), &one, sizeof(one)));
+}
+
+// Something stands in the ring: whether the parent must be told.
+void worker::published() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const auto mode = static_cast<bell_mode>(
+    page_.responses.reader_waits.load(std::memory_order_relaxed));
+  if (mode == bell_mode::quiet) {
+    unrung_ = 0;
+    return;
+  }
+  if (mode == bell_mode::strict || ++unrung_ >= results_per_bell)
+    ring_bell();
+}
+
+// -- the watcher --------------------------------------------------------------
+
+void worker::watch() {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  ::prctl(PR_SET_NAME, "troupe.watcher");
+  const auto limited = memory_max_ > 0 && statm_;
+  baseline_ = resident_bytes(statm_.get());
+  for (;;) {
+    pollfd readable{socket_.get(), POLLIN, 0};
+    const auto n = ::poll(&readable, 1,
+                          limited ? static_cast<int>(memory_look_ns / 1'000'000)
+                                  : -1);
+    if (n > 0 && !read_notes())
+      end_group();
+    if (limited)
+      check_memory();
+  }
+}
+
+bool worker::read_notes() {
+  for (;;) {
+    note what;
+    auto got = receive_record(socket_.get(),
+                              std::as_writable_bytes(std::span{&what, 1}));
+    if (got.how == transfer::again)
+      return true;
+    if (got.how == transfer::ended)
+      return false;
+    const std::lock_guard guard{mutex_};
+    switch (what.what) {
+      case note::kind::ping:
+        page_.beat.store(what.number, std::memory_order_release);
+        break;
+      case note::kind::cancel:
+        if (running_ == what.number)
+          stop_.request_stop();
+        break;
+      case note::kind::attachments:
+        fds_.push_back(std::move(got.fds));
+        has_fds_.notify_one();
+        break;
+    }
+  }
+}
+
+void worker::check_memory() {
+  const auto more = resident_bytes(statm_.get()) - baseline_;
+  if (more <= memory_max_)
+    return;
+  page_.box.memory_bytes = static_cast<std::uint64_t>(more);
+  // Where it was is in the backtrace.
+  ::pthread_kill(main_, SIGABRT);
+  ::usleep(200'000);
+  end_group();
+}
+
+std::vector<descriptor> worker::take_fds(std::size_t n) {
+  std::unique_lock guard{mutex_};
+  // They were sent before the frame.
+  has_fds_.wait_for(guard, std::chrono::seconds{10},
+                    [this] { return !fds_.empty(); });
+  if (fds_.empty())
+    return {};
+  auto fds = std::move(fds_.front());
+  fds_.pop_front();
+  fds.resize(n);
+  return fds;
+}
+
+// -- birth --------------------------------------------------------------------
+
+void limit(__rlimit_resource_t what, std::int64_t soft, std::int64_t grace) {
+  rlimit now{};
+  ::getrlimit(what, &now);
+  now.rlim_cur = std::min<rlim_t>(static_cast<rlim_t>(soft), now.rlim_max);
+  now.rlim_max = std::min<rlim_t>(static_cast<rlim_t>(soft + grace),
+                                  now.rlim_max);
+  ::setrlimit(what, &now);
+}
+
+void apply(const worker_limits& limits) {
+  rlimit no_core{0, RLIM_INFINITY};
+  ::getrlimit(RLIMIT_CORE, &no_core);
+  no_core.rlim_cur = 0;
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  if (limits.cpu_seconds > 0)
+    limit(RLIMIT_CPU, limits.cpu_seconds, 1);
+  if (limits.open_files > 0)
+    limit(RLIMIT_NOFILE, limits.open_files, 0);
+  if (limits.nice != 0)
+    static_cast<void>(!::nice(limits.nice));
+  // When memory runs out, a worker goes before its parent.
+  if (const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+      fd >= 0) {
+    static_cast<void>(!::write(fd, "500", 3));
+    ::close(fd);
+  }
+}
+
+} // namespace
+
+void worker_main(descriptor socket, descriptor memory, descriptor bell,
+                 const worker_limits& limits) {
+  ::prctl(PR_SET_NAME, "troupe.worker");
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  try {
+    static worker self{std::move(socket), std::move(memory), std::move(bell),
+                       limits};
+    apply(limits);
+    watch_crashes(self.box());
+    self.run();
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "troupe: a worker can't start: %s\n", e.what());
+    std::_Exit(71);
+  }
+}
+
+} // namespace troupe::process
