@@ -45,7 +45,7 @@ std::string fault_of(const supervisor_spec& spec, const child_spec& c,
   auto who = "child " + quoted(c.name);
   if (before.contains(c.name))
     return who + " is there twice";
-  if (!c.start || !c.make_slot)
+  if (!c.make_slot)
     return who + " has no start: specs are made by child<T>(...)";
   if (c.stop_deadline.count() < 0)
     return who + ": stop_deadline is below 0";
@@ -62,12 +62,50 @@ std::string fault_of(const supervisor_spec& spec, const child_spec& c,
   return {};
 }
 
-// Stopping a tree takes its own children first.
-struct tree final : detail::slot<detail::supervisor_actor> {
-  void stop() override {
-    next.tell(
+// A supervisor as a child. Its own children outlive its incarnations.
+class tree final : public detail::typed_slot<detail::supervisor_actor> {
+public:
+  explicit tree(supervisor_spec spec) : spec_(std::move(spec)) {}
+
+  void start(system& sys, calls_during_restart calls) override {
+    child_ = sys.spawn<detail::supervisor_actor>(restartable{calls}, spec_,
+                                                 kept_);
+  }
+  future<void> restart() override {
+    // Set by the new object, or broken with it: an ask would wait for the one
+    // after it.
+    auto up = std::make_shared<promise<void>>();
+    return troupe::restart(child_, spec_, kept_, up)
+      .then([is_up = up->get_future()](const future<void>& made) {
+        made.get();
+        return is_up;
+      });
+  }
+  // Its children first.
+  void stop() const override {
+    child_.tell(
       [](detail::supervisor_actor& a) { static_cast<void>(a.stop_all()); });
   }
+  void park() const override {
+    typed_slot::park();
+    each_kept([](const detail::child_slot& s) { s.park(); });
+  }
+  void retire() const override {
+    typed_slot::retire();
+    each_kept([](const detail::child_slot& s) { s.retire(); });
+  }
+
+private:
+  template <class F>
+  void each_kept(F f) const {
+    std::lock_guard guard{kept_->mutex};
+    for (auto& [name, s] : kept_->of_name)
+      f(*s);
+  }
+
+  const supervisor_spec spec_;
+  const std::shared_ptr<detail::kept_children> kept_ =
+    std::make_shared<detail::kept_children>();
 };
 
 const char* name_of(strategy_kind s) {
@@ -121,14 +159,8 @@ child_spec child_supervisor(std::string name, restart_kind kind,
   child_spec result;
   result.name = std::move(name);
   result.kind = kind;
-  result.make_slot = [] { return std::make_shared<tree>(); };
-  result.start = [spec = std::move(spec)](system& sys,
-                                          detail::supervisor_actor& by,
-                                          detail::slot_base& s) {
-    auto made = sys.spawn<detail::supervisor_actor>(spec);
-    by.watch(made);
-    made.tell<&detail::supervisor_actor::start_as_child>();
-    static_cast<tree&>(s).next = std::move(made);
+  result.make_slot = [spec = std::move(spec)] {
+    return std::make_shared<tree>(spec);
   };
   return result;
 }
@@ -143,13 +175,13 @@ supervisor system::supervise(supervisor_spec spec) {
 
 using detail::supervisor_actor;
 
-std::shared_ptr<detail::slot_base>
+std::shared_ptr<detail::child_slot>
 supervisor::find(const std::string& name) const {
   return ask<&supervisor_actor::find>(name).get();
 }
 
 supervisor supervisor::child_tree(const std::string& name) const {
-  return supervisor{child<supervisor_actor>(name).current()};
+  return supervisor{child<supervisor_actor>(name)};
 }
 
 future<void> supervisor::start_child(child_spec spec) const {

@@ -6,10 +6,16 @@
 //              after the jobs that are on.
 //           2. a decision becomes a job: stop some (each: stop, its deadline,
 //              kill, the deadline again, then it is left behind), wait, start
-//              some. A start that throws is an end like any other.
+//              some. A start that throws is an end like any other; so is one of
+//              a child that was left behind and still runs.
 //           3. one_for_one restarts don't hold each other up: they are no jobs,
 //              the child itself waits for its time.
 //           4. the last job stops all; then the supervisor goes or fails.
+// Starts:   the first one spawns the child's actor, in the turn of the
+//           supervisor; further ones make a new object in that actor, in its
+//           own turn (troupe/restart.hpp): the answer comes as a continuation.
+//           A child is monitored from then on; one that has ended meanwhile
+//           says so at once.
 #include "troupe/supervisor.hpp"
 
 #include <algorithm>
@@ -41,14 +47,20 @@ exit_kind kind_of(const stop_reason& r) {
 
 } // namespace
 
-supervisor_actor::supervisor_actor(supervisor_spec spec)
+supervisor_actor::supervisor_actor(supervisor_spec spec,
+                                   std::shared_ptr<kept_children> kept,
+                                   std::shared_ptr<promise<void>> up)
   : spec_(std::move(spec)),
+    kept_(std::move(kept)),
+    up_(std::move(up)),
     logic_(spec_.strategy, spec_.intensity, spec_.period, spec_.backoff),
     seed_(reinterpret_cast<std::uintptr_t>(this)
           ^ static_cast<std::uint64_t>(
             std::chrono::steady_clock::now().time_since_epoch().count())) {
   for (auto& c : std::exchange(spec_.children, {}))
     add(std::move(c));
+  if (kept_)
+    adopt_children();
 }
 
 // -- starting and stopping as a whole -----------------------------------------
@@ -64,7 +76,8 @@ future<void> supervisor_actor::start() {
   } catch (...) {
     auto error = std::current_exception();
     is_ending_ = true;
-    begin({.stop = running_in_reverse(), .then = [this, answer, error] {
+    begin({.stop = up_in_reverse(), .then = [this, answer, error] {
+             end_children();
              answer->try_set_exception(error);
              me_ = {};
              stop();
@@ -73,43 +86,98 @@ future<void> supervisor_actor::start() {
   return result;
 }
 
-void supervisor_actor::start_as_child() {
-  try {
-    for (std::size_t i = 0; i < children_.size(); ++i)
-      launch(children_[i]);
-  } catch (...) {
-    is_ending_ = true;
-    begin(
-      {.stop = running_in_reverse(),
-       .then = [e = std::current_exception()] { std::rethrow_exception(e); }});
+// Of one that is a child itself; children of a former life go first.
+void supervisor_actor::on_start() {
+  if (!kept_)
+    return;
+  job j;
+  for (auto& c : children_) {
+    if (c->slot->is_made()) {
+      c->at = child_phase::running; // or down, then that is told at once
+      c->slot->watch(*this);
+      j.stop.push_front(c);
+    }
+    j.start.push_back(c);
   }
+  j.then = [this] {
+    if (up_)
+      up_->try_set_value();
+  };
+  j.failed = [this](const std::exception_ptr& e) {
+    if (up_)
+      up_->try_set_exception(e);
+    is_ending_ = true;
+    begin({.stop = up_in_reverse(), .then = [this, e] { fail_with(e); }});
+  };
+  begin(std::move(j));
 }
 
 future<void> supervisor_actor::stop_all() {
   auto answer = std::make_shared<promise<void>>(answer_later<void>());
   is_ending_ = true;
-  begin({.stop = {}, .then = [this, answer] {
-           begin({.stop = running_in_reverse(), .then = [this, answer] {
-                    for (auto& c : children_)
-                      set_down(*c, true);
-                    answer->try_set_value();
-                    me_ = {};
-                    stop();
-                  }});
-         }});
+  begin({.then = [this, answer] {
+    begin({.stop = up_in_reverse(), .then = [this, answer] {
+             end_children();
+             answer->try_set_value();
+             me_ = {};
+             stop();
+           }});
+  }});
   return answer->get_future();
 }
 
-// -- one child ----------------------------------------------------------------
+// However it ends, no child goes on without it.
+void supervisor_actor::on_stop(const stop_reason&) {
+  end_children();
+  for (auto& c : up_in_reverse())
+    c->slot->kill();
+}
+
+// Those of a supervisor that is a child are ended by the one above, if it does
+// not come back.
+void supervisor_actor::end_children() {
+  if (kept_)
+    return;
+  for (auto& c : children_)
+    if (c->slot->is_made())
+      c->slot->retire();
+}
+
+// Outside of a message of its own, a throw would be no failure.
+void supervisor_actor::fail_with(const std::exception_ptr& e) {
+  ref<supervisor_actor> me = self();
+  me.tell<&supervisor_actor::gives_up>(me, e);
+}
+
+// The message keeps it until then.
+void supervisor_actor::gives_up(const ref<supervisor_actor>&,
+                                const std::exception_ptr& why) {
+  std::rethrow_exception(why);
+}
+
+// -- the list -----------------------------------------------------------------
 
 supervisor_actor::child_ptr supervisor_actor::add(child_spec spec) {
   auto c = std::make_shared<child_record>();
   c->slot = spec.make_slot();
-  c->slot->name = spec.name;
-  c->slot->calls_wait = spec.calls == calls_during_restart::queued;
   c->spec = std::move(spec);
   children_.push_back(c);
   return c;
+}
+
+void supervisor_actor::adopt_children() {
+  std::lock_guard guard{kept_->mutex};
+  std::erase_if(kept_->of_name, [this](auto& entry) {
+    auto& [name, slot] = entry;
+    for (auto& c : children_)
+      if (c->spec.name == name) {
+        c->slot = slot;
+        return false;
+      }
+    slot->retire(); // it was added while the other life lasted
+    slot->kill();
+    return true;
+  });
 }
 
 supervisor_actor::child_ptr supervisor_actor::named(const std::string& name,
@@ -123,85 +191,117 @@ supervisor_actor::child_ptr supervisor_actor::named(const std::string& name,
 
 supervisor_actor::child_ptr supervisor_actor::of_id(std::uint64_t id) {
   for (auto& c : children_)
-    if (c->id == id && c->id != 0)
+    if (c->slot->is_made() && c->slot->id() == id)
       return c;
   return nullptr;
 }
 
 void supervisor_actor::forget(const child_ptr& c) {
-  set_down(*c, true);
+  if (c->slot->is_made())
+    c->slot->retire();
+  if (kept_) {
+    std::lock_guard guard{kept_->mutex};
+    kept_->of_name.erase(c->spec.name);
+  }
   std::erase(children_, c);
 }
 
-void supervisor_actor::set_down(child_record& c, bool is_gone) {
-  c.slot->set(is_gone ? slot_base::phase::gone : slot_base::phase::down);
-  if (is_gone)
-    for (auto& f : std::exchange(c.slot->parked, {}))
-      f(false);
+std::deque<supervisor_actor::child_ptr>
+supervisor_actor::up_in_reverse() const {
+  std::deque<child_ptr> result;
+  for (auto& c : children_)
+    if (is_up(*c) || c->at == child_phase::stopping)
+      result.push_front(c);
+  return result;
 }
+
+// -- starting one child -------------------------------------------------------
 
 void supervisor_actor::launch(const child_ptr& c) {
-  try {
-    c->spec.start(system(), *this, *c->slot);
-  } catch (const closed&) {
-    throw; // the system stops
-  } catch (...) {
-    c->at = child_phase::down;
-    throw;
+  c->slot->start(system(), c->spec.calls);
+  if (kept_) {
+    std::lock_guard guard{kept_->mutex};
+    kept_->of_name[c->spec.name] = c->slot;
   }
-  c->id = c->slot->id();
   c->at = child_phase::running;
-  c->is_killed = false;
-  ++c->slot->starts;
-  c->slot->publish();
-  for (auto& f : std::exchange(c->slot->parked, {}))
-    f(true);
+  ++c->starts;
+  c->slot->watch(*this);
 }
 
-bool supervisor_actor::try_launch(const child_ptr& c) {
-  try {
-    launch(c);
-    return true;
-  } catch (...) {
-    if (!system().is_stopping())
-      decide({c, 0, exit_kind::failed,
-              "its start threw: " + text_of(std::current_exception())});
-    return false;
+void supervisor_actor::relaunch(const child_ptr& c, started_function then) {
+  if (c->is_stuck) {
+    then(std::make_exception_ptr(
+      error{c->slot->describe() + " was stopped and has not ended"}));
+    return;
   }
+  c->at = child_phase::starting;
+  static_cast<void>(
+    c->slot->restart().then([this, c, then](const future<void>& done) {
+      on_started(c, done.exception(), then);
+    }));
 }
 
-void supervisor_actor::begin_stop(const child_ptr& c) {
-  c->at = child_phase::stopping;
-  set_down(*c, false);
-  c->slot->stop();
-  hurry(c, c->id);
-}
-
-// After its deadline it is killed, after another one it is left behind.
-void supervisor_actor::hurry(const child_ptr& c, std::uint64_t id) {
-  after(c->spec.stop_deadline, [this, c, id] {
-    if (c->id != id || c->at != child_phase::stopping)
-      return;
-    if (!std::exchange(c->is_killed, true)) {
-      c->slot->kill();
-      hurry(c, id);
-      return;
-    }
+void supervisor_actor::on_started(const child_ptr& c,
+                                  const std::exception_ptr& error,
+                                  const started_function& then) {
+  auto was = c->at;
+  c->is_starting = false;
+  if (error) {
     c->at = child_phase::down;
-    c->id = 0;
+  } else {
+    ++c->starts;
+    c->slot->watch(*this);
+    if (was == child_phase::starting)
+      c->at = child_phase::running;
+    else
+      c->slot->stop();
+  }
+  if (was == child_phase::starting)
+    then(error);
+  else if (c->is_stuck)
+    c->is_stuck = !error;
+  else if (error)
     advance();
+}
+
+void supervisor_actor::restart_alone(const child_ptr& c) {
+  relaunch(c, [this, c](const std::exception_ptr& e) {
+    if (e)
+      failed_start(c, e);
   });
 }
 
-void supervisor_actor::when_up(slot_base& s, std::function<void(bool)> f) {
-  auto is_down_for_good = s.at() == slot_base::phase::gone || is_ending_;
-  if (is_down_for_good)
-    f(false);
-  else if (s.at() == slot_base::phase::up && of_id(s.id()) != nullptr
-           && of_id(s.id())->at == child_phase::running)
-    f(true);
-  else
-    s.parked.push_back(std::move(f));
+void supervisor_actor::failed_start(const child_ptr& c,
+                                    const std::exception_ptr& e) {
+  if (!system().is_stopping())
+    decide({c, c->starts, exit_kind::failed, "its start threw: " + text_of(e)});
+}
+
+// -- stopping one child -------------------------------------------------------
+
+void supervisor_actor::begin_stop(const child_ptr& c) {
+  c->is_starting = c->at == child_phase::starting;
+  c->is_killed = false;
+  c->at = child_phase::stopping;
+  if (!c->is_starting) // else once its constructor is done
+    c->slot->stop();
+  hurry(c, ++c->stops);
+}
+
+// After its deadline it is killed, after another one it is left behind.
+void supervisor_actor::hurry(const child_ptr& c, std::uint64_t stop) {
+  after(c->spec.stop_deadline, [this, c, stop] {
+    if (c->stops != stop || c->at != child_phase::stopping)
+      return;
+    if (!std::exchange(c->is_killed, true)) {
+      c->slot->kill();
+      hurry(c, stop);
+      return;
+    }
+    c->at = child_phase::down;
+    c->is_stuck = true;
+    advance();
+  });
 }
 
 // -- ends ---------------------------------------------------------------------
@@ -210,22 +310,20 @@ void supervisor_actor::on_down(const down& d) {
   auto c = of_id(d.id);
   if (c == nullptr || system().is_stopping())
     return;
-  auto was = std::exchange(c->at, child_phase::down);
-  set_down(*c, false);
-  if (was == child_phase::stopping) {
-    advance();
+  if (c->is_stuck) {
+    c->is_stuck = false;
+    if (c->at == child_phase::down)
+      c->slot->park(); // nobody is about to start it
     return;
   }
-  decide({c, d.id, kind_of(d.reason), to_string(d.reason)});
-}
-
-// However it ends, no child goes on without it.
-void supervisor_actor::on_stop(const stop_reason&) {
-  for (auto& c : children_) {
-    if (c->at == child_phase::running || c->at == child_phase::stopping)
-      c->slot->kill();
-    set_down(*c, true);
-  }
+  auto was = c->at;
+  if (was != child_phase::running && was != child_phase::stopping)
+    return;
+  c->at = child_phase::down;
+  if (was == child_phase::stopping)
+    advance();
+  else
+    decide({c, c->starts, kind_of(d.reason), to_string(d.reason)});
 }
 
 void supervisor_actor::decide(ended e) {
@@ -237,17 +335,17 @@ void supervisor_actor::decide(ended e) {
     return;
   }
   // Started again meanwhile, or about to be.
-  if (e.child->at != child_phase::down || (e.id != 0 && e.child->id != e.id))
+  if (e.child->at != child_phase::down || e.child->starts != e.starts)
     return;
   std::vector<supervision::child_state> states;
   for (auto& c : children_)
-    states.push_back({c->spec.kind, c->at == child_phase::running});
+    states.push_back({c->spec.kind, is_up(*c)});
   auto d = logic_.on_exit(static_cast<std::size_t>(at - children_.begin()),
                           e.how, std::chrono::steady_clock::now(), random(),
                           states);
   switch (d.action) {
     case supervision::decision::nothing:
-      set_down(*e.child, true);
+      e.child->slot->park();
       return;
     case supervision::decision::forget:
       forget(e.child);
@@ -261,13 +359,15 @@ void supervisor_actor::decide(ended e) {
   ++restarts_;
   if (spec_.strategy == strategy_kind::one_for_one) {
     if (d.delay.count() <= 0) {
-      try_launch(e.child);
+      restart_alone(e.child);
       return;
     }
     e.child->at = child_phase::waiting;
     after(d.delay, [this, c = e.child] {
-      if (c->at == child_phase::waiting && !is_ending_)
-        try_launch(c);
+      if (c->at != child_phase::waiting || is_ending_)
+        return;
+      c->at = child_phase::down;
+      restart_alone(c);
     });
     return;
   }
@@ -290,10 +390,9 @@ void supervisor_actor::give_up(const ended& e, supervision::decision d) {
   for (auto i : d.stop)
     j.stop.push_back(children_[i]);
   j.then = [this, text] {
-    for (auto& c : children_)
-      set_down(*c, true);
+    end_children();
+    fail_with(std::make_exception_ptr(error{text}));
     me_ = {};
-    throw error{text};
   };
   begin(std::move(j));
 }
@@ -317,7 +416,7 @@ void supervisor_actor::advance() {
     auto& j = jobs_.front();
     if (!j.stop.empty()) {
       auto c = j.stop.front();
-      if (c->at == child_phase::running)
+      if (is_up(*c))
         begin_stop(c);
       if (c->at == child_phase::stopping)
         return; // its end, or its deadline, comes here again
@@ -332,16 +431,13 @@ void supervisor_actor::advance() {
       });
       return;
     } else if (!j.start.empty() && !is_ending_) {
-      auto c = j.start.front();
-      j.start.pop_front();
-      if (c->at == child_phase::running || try_launch(c))
-        continue;
-      j.start.clear(); // what comes next is decided anew
+      if (!start_next(j))
+        return; // the answer comes here again
     } else {
       auto then = std::move(j.then);
       jobs_.pop_front();
       if (then)
-        then(); // may throw: that is how it fails
+        then();
       while (jobs_.empty() && !ended_.empty()) {
         auto e = std::move(ended_.front());
         ended_.pop_front();
@@ -351,13 +447,37 @@ void supervisor_actor::advance() {
   }
 }
 
-std::deque<supervisor_actor::child_ptr>
-supervisor_actor::running_in_reverse() const {
-  std::deque<child_ptr> result;
-  for (auto& c : children_)
-    if (c->at == child_phase::running || c->at == child_phase::stopping)
-      result.push_front(c);
-  return result;
+// False when its answer has to be awaited.
+bool supervisor_actor::start_next(job& j) {
+  auto c = j.start.front();
+  if (c->at == child_phase::starting)
+    return false;
+  if (c->at == child_phase::running) {
+    j.start.pop_front();
+    return true;
+  }
+  auto then = [this, c](const std::exception_ptr& e) {
+    if (e) { // what comes next is decided anew
+      auto& current = jobs_.front();
+      current.start.clear();
+      current.then = {};
+      if (auto f = std::move(current.failed))
+        f(e);
+      else
+        failed_start(c, e);
+    }
+    advance();
+  };
+  if (c->slot->is_made()) {
+    relaunch(c, then);
+  } else {
+    try {
+      launch(c);
+    } catch (...) {
+      then(std::current_exception());
+    }
+  }
+  return c->at != child_phase::starting;
 }
 
 double supervisor_actor::random() {
@@ -367,8 +487,12 @@ double supervisor_actor::random() {
 
 // -- children by name ---------------------------------------------------------
 
-std::shared_ptr<slot_base> supervisor_actor::find(const std::string& name) {
-  return named(name, "child")->slot;
+std::shared_ptr<child_slot> supervisor_actor::find(const std::string& name) {
+  auto c = named(name, "child");
+  if (!c->slot->is_made())
+    throw actor_stopped{"supervisor::child: \"" + name
+                        + "\" has not been started"};
+  return c->slot;
 }
 
 future<void> supervisor_actor::start_child(child_spec spec) {
@@ -395,8 +519,9 @@ future<void> supervisor_actor::stop_child(std::string name) {
   auto answer = std::make_shared<promise<void>>(answer_later<void>());
   if (c->at == child_phase::waiting)
     c->at = child_phase::down;
-  begin({.stop = {c}, .then = [this, c, answer] {
-           set_down(*c, true);
+  begin({.stop = {c}, .then = [c, answer] {
+           if (c->slot->is_made())
+             c->slot->park();
            answer->try_set_value();
          }});
   return answer->get_future();
@@ -407,14 +532,13 @@ future<void> supervisor_actor::restart_child(std::string name) {
   auto answer = std::make_shared<promise<void>>(answer_later<void>());
   if (c->at == child_phase::waiting)
     c->at = child_phase::down;
-  set_down(*c, false);
   begin({.stop = {c}, .then = [this, c, answer] {
-           try {
-             launch(c);
-             answer->try_set_value();
-           } catch (...) {
-             answer->try_set_exception(std::current_exception());
-           }
+           relaunch(c, [answer](const std::exception_ptr& e) {
+             if (e)
+               answer->try_set_exception(e);
+             else
+               answer->try_set_value();
+           });
          }});
   return answer->get_future();
 }
@@ -441,8 +565,8 @@ supervisor_state supervisor_actor::state() {
     auto is_running = c->at == child_phase::running;
     result.children.push_back(
       {c->spec.name, c->spec.kind, is_running,
-       is_running ? c->slot->describe() : std::string{}, c->slot->starts,
-       dynamic_cast<slot<supervisor_actor>*>(c->slot.get()) != nullptr});
+       is_running ? c->slot->describe() : std::string{}, c->starts,
+       dynamic_cast<typed_slot<supervisor_actor>*>(c->slot.get()) != nullptr});
   }
   return result;
 }

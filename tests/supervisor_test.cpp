@@ -89,9 +89,8 @@ BOOST_AUTO_TEST_CASE(smoke) {
   auto c = sup.child<counter>("counter");
   c.tell<&counter::add>(5);
   BOOST_TEST(c.ask<&counter::value>().get() == 5);
-  auto before = c.id();
   c.tell<&counter::fail>();
-  BOOST_TEST(eventually(5s, [&] { return c.id() != 0 && c.id() != before; }));
+  BOOST_TEST(eventually(5s, [&] { return troupe::starts(c) == 2; }));
   BOOST_TEST(c.ask<&counter::value>().get() == 0);
   BOOST_TEST(sup.tree().find("counter") != std::string::npos);
   sup.stop().get();
@@ -236,12 +235,11 @@ BOOST_AUTO_TEST_CASE(kinds_say_who_comes_back) {
                   troupe::child<counter>("x", troupe::temporary)}});
   auto p = sup.child<counter>("p"), t = sup.child<counter>("t"),
        x = sup.child<counter>("x");
-  auto p_id = p.id(), t_id = t.id();
   p.stop();
   t.kill();
   x.kill();
-  BOOST_TEST(eventually(5s, [&] { return p.id() != 0 && p.id() != p_id; }));
-  BOOST_TEST(eventually(5s, [&] { return t.id() != 0 && t.id() != t_id; }));
+  BOOST_TEST(eventually(5s, [&] { return troupe::starts(p) == 2; }));
+  BOOST_TEST(eventually(5s, [&] { return troupe::starts(t) == 2; }));
   BOOST_TEST(
     eventually(5s, [&] { return sup.state().get().children.size() == 2; }));
   BOOST_CHECK_THROW((void)x.ask<&counter::value>().get(),
@@ -265,9 +263,8 @@ BOOST_AUTO_TEST_CASE(calls_wait_for_the_next_incarnation_or_fail_fast) {
                                  .children = {patient, hasty}});
   auto a = sup.child<counter>("patient"), b = sup.child<counter>("hasty");
   for (auto* c : {&a, &b}) { // the second restart in the period waits
-    auto id = c->id();
     c->kill();
-    BOOST_TEST(eventually(5s, [&] { return c->id() != 0 && c->id() != id; }));
+    BOOST_TEST(eventually(5s, [&] { return troupe::starts(*c) == 2; }));
   }
   a.kill();
   b.kill();
@@ -317,11 +314,160 @@ BOOST_AUTO_TEST_CASE(giving_up_escalates_to_the_supervisor_above) {
     std::lock_guard lock{d.mutex};
     return d.text == "-w +w ";
   }));
-  auto tree = sup.tree();
-  BOOST_TEST(tree.find("|  |- w  permanent  running") != std::string::npos,
-             tree);
+  BOOST_TEST(eventually(5s, [&] {
+    return sup.tree().find("|  |- w  permanent  running") != std::string::npos;
+  }));
   sup.stop().get();
   BOOST_TEST(d.read() == "-w +w -w ");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+BOOST_AUTO_TEST_SUITE(a_handle)
+
+// Knows which of its kind it is, and that nobody else is there.
+class only_one {
+public:
+  struct shared {
+    std::atomic<int> made{0}, alive{0}, wrong{0};
+  };
+  explicit only_one(shared* s) : shared_(s), number_(++s->made) {
+    if (++shared_->alive != 1)
+      ++shared_->wrong;
+  }
+  ~only_one() {
+    --shared_->alive;
+    number_ = -1;
+  }
+  int number() {
+    if (shared_->alive != 1 || number_ != shared_->made)
+      ++shared_->wrong;
+    return number_;
+  }
+  void fail() { throw std::runtime_error{"on demand"}; }
+
+private:
+  shared* shared_;
+  int number_;
+};
+
+BOOST_AUTO_TEST_CASE(stays_good_over_1000_restarts_under_load) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  only_one::shared seen;
+  auto sup = live.sys.supervise(
+    {.intensity = 1'000'000,
+     .backoff = {.first = 0ns},
+     .children = {troupe::child<only_one>("one", troupe::permanent, &seen)}});
+  const auto one = sup.child<only_one>("one");
+  auto id = one.id();
+  std::atomic<bool> over{false};
+  std::atomic<int> answers{0}, failures{0}, back{0};
+  std::vector<std::thread> askers;
+  for (int i = 0; i < 3; ++i)
+    askers.emplace_back([&] {
+      for (int last = 0; !over;) {
+        try {
+          auto n = one.ask<&only_one::number>().get();
+          back += n < last ? 1 : 0;
+          last = n;
+          ++answers;
+        } catch (const troupe::actor_stopped&) {
+          ++failures;
+        }
+      }
+    });
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    if (i % 2 == 0)
+      one.tell<&only_one::fail>();
+    else
+      one.kill();
+    BOOST_TEST_REQUIRE(
+      eventually(5s, [&] { return troupe::starts(one) == i + 2; }));
+  }
+  over = true;
+  for (auto& t : askers)
+    t.join();
+  BOOST_TEST(one.ask<&only_one::number>().get() == 1001);
+  BOOST_TEST(one.id() == id);
+  BOOST_TEST(seen.wrong == 0);
+  BOOST_TEST(back == 0);
+  BOOST_TEST(answers > 0);
+  BOOST_TEST(sup.state().get().children[0].starts == 1001u);
+  sup.stop().get();
+  BOOST_CHECK_THROW((void)one.ask<&only_one::number>().get(),
+                    troupe::actor_stopped);
+  BOOST_TEST(seen.alive == 0);
+}
+
+BOOST_AUTO_TEST_CASE(to_a_child_of_a_child_stays_good_over_restarts_of_both) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  auto inner = troupe::child_supervisor(
+    "inner", troupe::permanent,
+    {.intensity = 0,
+     .children = {troupe::child<counter>("c", troupe::permanent)}});
+  auto sup = live.sys.supervise(
+    {.intensity = 1000, .backoff = {.first = 0ns}, .children = {inner}});
+  auto tree = sup.child_tree("inner");
+  auto c = tree.child<counter>("c");
+  tree.start_child(troupe::child<counter>("extra", troupe::permanent)).get();
+  auto extra = tree.child<counter>("extra");
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    c.tell<&counter::fail>(); // more than the inner one bears
+    BOOST_TEST_REQUIRE(
+      eventually(5s, [&] { return troupe::starts(c) == i + 2; }));
+    BOOST_TEST(c.ask<&counter::value>().get() == 0);
+  }
+  BOOST_TEST(sup.child_tree("inner").state().get().children.size() == 1u);
+  BOOST_CHECK_THROW((void)extra.ask<&counter::value>().get(),
+                    troupe::actor_stopped);
+  sup.stop_child("inner").get();
+  BOOST_CHECK_THROW((void)c.ask<&counter::value>().get(),
+                    troupe::actor_stopped);
+  sup.restart_child("inner").get();
+  BOOST_TEST(c.ask<&counter::value>().get() == 0);
+  sup.remove_child("inner").get();
+  BOOST_CHECK_THROW((void)c.ask<&counter::value>().get(),
+                    troupe::actor_stopped);
+}
+
+BOOST_AUTO_TEST_CASE(waits_while_starts_fail_and_reaches_the_one_that_stands) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  struct shaky {
+    explicit shaky(std::atomic<int>* tries) {
+      auto n = ++*tries;
+      if (n > 1 && n < 5)
+        throw std::runtime_error{"not yet"};
+    }
+    int ping() { return 1; }
+  };
+  std::atomic<int> tries{0};
+  auto sup = live.sys.supervise(
+    {.intensity = 10,
+     .backoff = {.first = 5ms, .jitter = 0},
+     .children = {troupe::child<shaky>("s", troupe::permanent, &tries)}});
+  auto s = sup.child<shaky>("s");
+  s.kill();
+  BOOST_TEST(eventually(5s, [&] { return tries >= 2; }));
+  BOOST_TEST(s.ask<&shaky::ping>().get() == 1);
+  BOOST_TEST(tries == 5);
+}
+
+BOOST_AUTO_TEST_CASE(never_meets_two_when_one_was_left_behind) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  std::atomic<bool> go{false};
+  auto spec = troupe::child<blocker>("b", troupe::permanent, &go);
+  spec.stop_deadline = 5ms;
+  auto sup = live.sys.supervise(
+    {.strategy = troupe::one_for_all,
+     .intensity = 1000,
+     .backoff = {.first = 5ms, .max = 5ms},
+     .children = {spec, troupe::child<counter>("c", troupe::permanent)}});
+  auto b = sup.child<blocker>("b");
+  b.tell<&blocker::block>();
+  sup.child<counter>("c").kill(); // so that the other has to be restarted
+  BOOST_TEST(eventually(5s, [&] { return sup.state().get().restarts > 2; }));
+  BOOST_TEST(troupe::starts(b) == 1u);
+  go = true;
+  BOOST_TEST(eventually(5s, [&] { return troupe::starts(b) == 2; }));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -354,7 +500,7 @@ BOOST_AUTO_TEST_CASE(come_and_go_by_name) {
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_CASE(a_tree_outlives_its_handles_but_not_its_system) {
-  std::optional<troupe::child_ref<counter>> c;
+  troupe::ref<counter> c;
   {
     live_system live;
     {
@@ -362,13 +508,11 @@ BOOST_AUTO_TEST_CASE(a_tree_outlives_its_handles_but_not_its_system) {
         {.children = {troupe::child<counter>("c", troupe::permanent)}});
       c = sup.child<counter>("c");
     }
-    BOOST_TEST(c->ask<&counter::value>().get() == 0);
-    auto before = c->id();
-    c->kill();
-    BOOST_TEST(
-      eventually(5s, [&] { return c->id() != 0 && c->id() != before; }));
-    BOOST_TEST(c->ask<&counter::value>().get() == 0);
+    BOOST_TEST(c.ask<&counter::value>().get() == 0);
+    c.kill();
+    BOOST_TEST(eventually(5s, [&] { return troupe::starts(c) == 2; }));
+    BOOST_TEST(c.ask<&counter::value>().get() == 0);
   }
-  BOOST_CHECK_THROW((void)c->ask<&counter::value>().get(),
+  BOOST_CHECK_THROW((void)c.ask<&counter::value>().get(),
                     troupe::actor_stopped);
 }

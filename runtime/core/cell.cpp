@@ -23,10 +23,13 @@ constinit thread_local cell* constructing = nullptr;
 thread_local std::vector<cell*>* ending = nullptr;
 
 struct stop_message final : envelope, pooled {
-  stop_message() : envelope(&table) {}
+  const std::uint64_t incarnation; // which one is meant
+
+  explicit stop_message(std::uint64_t i) : envelope(&table), incarnation(i) {}
   static void run(envelope* e, cell& self, void*) {
-    delete static_cast<stop_message*>(e);
-    self.quit();
+    std::unique_ptr<stop_message> m{static_cast<stop_message*>(e)};
+    if (m->incarnation == self.incarnation())
+      self.quit();
   }
   static void drop(envelope* e, drop_reason) noexcept {
     delete static_cast<stop_message*>(e);
@@ -130,6 +133,10 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
     c->extras().box = std::make_unique<bounded_box>(o.box);
     c->set(flag_bounded);
   }
+  if (o.is_restartable) {
+    c->extras().restart = std::make_unique<restart_part>(o.calls);
+    c->set(flag_restartable);
+  }
   if (o.own_thread) {
     c->extras().thread = std::make_shared<own_thread>(c);
     c->set(flag_own_thread);
@@ -142,7 +149,7 @@ void cell::abandon() noexcept {
   set(flag_ended | flag_killed);
   if (extras_or_null() != nullptr)
     remove_timers(*this);
-  drop_all();
+  drop_all(closed_tag);
   cleanup(to_caf_error(why_ended()), nullptr);
   release(this);
 }
@@ -218,10 +225,14 @@ void cell::begin(envelope* first) {
 void cell::cancel_start() {
   set(flag_ended | flag_killed);
   remove_timers(*this);
-  drop_all();
+  drop_all(closed_tag);
   destroy_object();
   cleanup(to_caf_error(why_ended()), nullptr);
   extras().thread = nullptr;
+}
+
+void constructing_as(cell* c) {
+  constructing = c;
 }
 
 cell* constructing_cell() {
@@ -249,8 +260,10 @@ call_record* cell::records() const {
 
 bool cell::is_suspended() const {
   auto* x = extras_or_null();
-  return x != nullptr && x->active.load(std::memory_order_relaxed) != nullptr
-         && !info().is_reentrant;
+  return x != nullptr
+         && ((x->active.load(std::memory_order_relaxed) != nullptr
+              && !info().is_reentrant)
+             || has(flag_down));
 }
 
 void cell::run_message(envelope* e, activity& at) {
@@ -276,8 +289,11 @@ void cell::fail(std::exception_ptr e) noexcept {
 bool cell::try_rest() {
   std::uintptr_t empty = 0;
   auto suspended = is_suspended();
+  if (suspended) // nobody else sets or clears it
+    empty = inbox_.load(std::memory_order_relaxed) & refusing_tag;
   if (!inbox_.compare_exchange_strong(
-        empty, suspended ? suspended_tag : idle_tag, std::memory_order_acq_rel))
+        empty, suspended ? empty | suspended_tag : idle_tag,
+        std::memory_order_acq_rel))
     return false;
   if (suspended || !has(flag_bounded) || extras().box->is_empty())
     return true;
@@ -301,7 +317,8 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
   auto result = awaiting_message;
   for (;;) {
     if (has(ends)) [[unlikely]] {
-      end(why_ended());
+      if (come_down())
+        continue;
       result = done;
       break;
     }
@@ -325,7 +342,7 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
         auto* e = urgent;
         urgent = e->next;
         ++handled;
-        if (has(ends)) [[unlikely]]
+        if (has(ends) && !has(flag_down)) [[unlikely]]
           e->ops->drop(e, drop_reason::stopped);
         else
           run_message(e, at);
@@ -345,6 +362,10 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
 stop_reason cell::why_ended() {
   stop_reason r;
   auto* x = extras_or_null();
+  if (has(flag_down)) {
+    std::lock_guard guard{x->restart->mutex};
+    return x->restart->last;
+  }
   if (x != nullptr && x->failure) {
     r.kind = stop_reason::failed;
     r.error = x->failure;
@@ -368,8 +389,9 @@ void cell::destroy_object() noexcept {
   }
 }
 
-void cell::drop_all() {
-  auto word = inbox_.exchange(closed_tag, std::memory_order_acq_rel);
+// What is in the inbox; `then` are the tags that it has from now on.
+void cell::drop_inbox(std::uintptr_t then) {
+  auto word = inbox_.exchange(then, std::memory_order_acq_rel);
   // Newest first on the stack: turn it round, so that drops are in order too.
   envelope* rest = nullptr;
   for (auto* e = stack_of(word); e != nullptr;) {
@@ -378,20 +400,6 @@ void cell::drop_all() {
     rest = e;
     e = next;
   }
-  auto drop = [this](envelope* e) {
-    if (e->ops->kind == message_kind::call)
-      dead_letter_to(*this, e, drop_reason::stopped);
-    else
-      e->ops->drop(e, drop_reason::stopped);
-  };
-  while (auto* e = pop_pending())
-    drop(e);
-  if (has(flag_bounded))
-    for (auto* e = extras().box->close(); e != nullptr;) {
-      auto* next = e->next;
-      drop(e);
-      e = next;
-    }
   while (rest != nullptr) {
     auto* e = rest;
     rest = e->next;
@@ -399,10 +407,29 @@ void cell::drop_all() {
   }
 }
 
-void cell::end(const stop_reason& reason) {
-  if (has(flag_ended))
-    return;
-  current.ending = true;
+void cell::drop(envelope* e) {
+  if (e->ops->kind == message_kind::call)
+    dead_letter_to(*this, e, drop_reason::stopped);
+  else
+    e->ops->drop(e, drop_reason::stopped);
+}
+
+void cell::drop_all(std::uintptr_t then) {
+  while (auto* e = pop_pending())
+    drop(e);
+  if (has(flag_bounded)) {
+    auto& box = *extras().box;
+    for (auto* e = then == 0 ? box.empty_out() : box.close(); e != nullptr;) {
+      auto* next = e->next;
+      drop(e);
+      e = next;
+    }
+  }
+  drop_inbox(then);
+}
+
+// What goes before the object does.
+void cell::end_work(const stop_reason& reason) noexcept {
   // Coroutines that wait will not go on: their locals go first.
   while (auto* r = records())
     r->abandon(r);
@@ -414,13 +441,23 @@ void cell::end(const stop_reason& reason) {
                           text_of(std::current_exception()));
     }
   }
+}
+
+void cell::end(const stop_reason& reason) {
+  if (has(flag_ended))
+    return;
+  current.ending = true;
+  auto has_object = !has(flag_down);
+  if (has_object)
+    end_work(reason);
   set(flag_ended);
   if (auto* x = extras_or_null()) {
     remove_timers(*this);
     home().rt->scheduler().timers().remove(x->deadline);
   }
-  drop_all();
-  destroy_object();
+  drop_all(closed_tag);
+  if (has_object)
+    destroy_object();
   current.ending = false;
   // Monitors first: whoever sees the actor gone from the list may rely on it.
   auto* w = sched::worker::current();
@@ -493,10 +530,17 @@ bool cell::push_system(envelope* e) {
   return true;
 }
 
-void cell::stop() {
-  auto* e = new stop_message;
+void cell::push_stop() {
+  auto* e = new stop_message{incarnation()};
   if (!push_system(e))
     delete e;
+}
+
+void cell::stop() {
+  if (!is_down())
+    push_stop();
+  if (has(flag_shutdown | flag_retired) && has(flag_restartable))
+    look(); // it may be down, or about to come up
 }
 
 void cell::kill() {
@@ -549,7 +593,7 @@ std::uint64_t id_of(const cell* c) noexcept {
 }
 
 bool is_alive(const cell* c) noexcept {
-  return !c->has(cell::flag_ended);
+  return !c->has(cell::flag_ended | cell::flag_down);
 }
 
 std::string describe(const cell* c) {

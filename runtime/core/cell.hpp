@@ -11,6 +11,7 @@
 // a stack of envelopes (newest first), the top counts them (it saturates).
 //   idle       unscheduled, empty: whoever pushes schedules
 //   suspended  a method waits for a reply: only urgent messages schedule
+//   refusing   down: only urgent messages get in (else it is as suspended)
 //   closed     ended: nothing gets in
 //   no bit     scheduled or running: pushing is all there is to do
 // Invariants: (1) at most one thread runs a cell; the right passes from the one
@@ -41,6 +42,7 @@ namespace troupe::detail {
 class pool_core;
 class runtime;
 struct cell_extras;
+struct construction;
 
 struct class_entry;
 
@@ -134,6 +136,20 @@ public:
   void quit() { set(flag_quit); }
   void fail(std::exception_ptr e) noexcept;
 
+  // -- down and up again (core/restart.cpp) -----------------------------------
+
+  /// It has ended its object or shall. True when the cell stays: it is down;
+  /// false when that was the end.
+  bool come_down();
+  void come_up(construction& how); // throws what the constructor throws
+  void refuse_calls();
+  /// Lets it see that it shall end for good, though it may be down.
+  void look();
+  void push_stop();
+  bool is_down() const { return has(flag_down) && !has(flag_ended); }
+  /// Counts the objects; 0 for actors that have but one.
+  std::uint64_t incarnation() const;
+
   // -- coroutines (core/coroutine.cpp) ----------------------------------------
 
   void add_record(call_record& r);
@@ -161,12 +177,18 @@ public:
   static constexpr std::uint32_t flag_own_thread = 16;
   static constexpr std::uint32_t flag_unreachable = 32;
   static constexpr std::uint32_t flag_shutdown = 64; // the system stops it
+  static constexpr std::uint32_t flag_restartable = 128;
+  static constexpr std::uint32_t flag_down = 256;    // it has no object
+  static constexpr std::uint32_t flag_retired = 512; // its next end is the last
 
   bool has(std::uint32_t flag) const {
     return (flags_.load(std::memory_order_relaxed) & flag) != 0;
   }
   void set(std::uint32_t flag) {
     flags_.fetch_or(flag, std::memory_order_relaxed);
+  }
+  void clear(std::uint32_t flag) {
+    flags_.fetch_and(~flag, std::memory_order_relaxed);
   }
 
   using extras_slot_type = std::atomic<cell_extras*>;
@@ -195,6 +217,7 @@ private:
   static constexpr std::uintptr_t idle_tag = 1;
   static constexpr std::uintptr_t suspended_tag = 2;
   static constexpr std::uintptr_t closed_tag = 4;
+  static constexpr std::uintptr_t refusing_tag = 8;
   static constexpr std::uintptr_t tags = 15;
   static constexpr std::uintptr_t one = std::uintptr_t{1} << 48;
   static constexpr std::uintptr_t count_max = 0xffff;
@@ -206,10 +229,15 @@ private:
 
   bool take_inbox(envelope*& urgent);
   void append_pending(envelope* first, envelope* last, std::uint32_t n);
+  void prepend_pending(envelope* e);
   envelope* pop_pending();
   bool try_rest();
   bool is_suspended() const;
-  void drop_all();
+  void end_work(const stop_reason& reason) noexcept;
+  void drop(envelope* e);
+  void drop_all(std::uintptr_t then);
+  void drop_inbox(std::uintptr_t then);
+  void tell_monitors(const stop_reason& reason);
   void destroy_object() noexcept;
 
   std::atomic<std::uintptr_t> inbox_{0}; // as if running, until `begin`
@@ -217,5 +245,9 @@ private:
   std::atomic<std::uint32_t> flags_; // the topmost byte: the shard
   std::atomic<std::uint32_t> pending_size_{0};
 };
+
+/// The cell whose object is being made on this thread; null: none that needs
+/// it.
+void constructing_as(cell* c);
 
 } // namespace troupe::detail

@@ -9,6 +9,7 @@
 
 #include "core/context.hpp"
 #include "sched/timer_wheel.hpp"
+#include "troupe/actor.hpp"
 #include "troupe/placement.hpp"
 #include "troupe/task.hpp"
 
@@ -36,6 +37,12 @@ public:
   /// Refuses from now on; returns what was left, linked by next.
   envelope* close();
 
+  /// The same, but it stays open.
+  envelope* empty_out();
+
+  /// Takes what comes, after `close`.
+  void reopen();
+
   /// Sleeps until there may be room, or until `until`; false when late.
   bool await_room(std::int64_t until);
 
@@ -45,6 +52,8 @@ public:
   std::size_t max() const { return max_; }
 
 private:
+  envelope* take_all();
+
   const std::size_t max_;
   const full_policy full_;
   mutable std::mutex mutex_;
@@ -53,6 +62,18 @@ private:
   std::size_t waiting_ = 0;
   bool closed_ = false;
   std::atomic<std::uint32_t> room_{0}; // changes when room appears
+};
+
+/// What an actor has that can be restarted.
+struct restart_part {
+  explicit restart_part(calls_during_restart c) : calls(c) {}
+
+  const calls_during_restart calls;
+  std::atomic<std::uint64_t> starts{1};      // objects made
+  std::atomic<std::uint64_t> incarnation{1}; // constructors called
+  // The rest: how the last object ended, read by those who come late.
+  mutable std::mutex mutex;
+  stop_reason last;
 };
 
 struct cell_extras {
@@ -64,6 +85,7 @@ struct cell_extras {
   std::unique_ptr<bounded_box> box;
   std::shared_ptr<own_thread> thread;
   std::exception_ptr failure;
+  std::unique_ptr<restart_part> restart; // fixed before it is shared
 
   // The earliest deadline among the records, as far as the wheel knows.
   struct deadline_node : sched::timer_node {};

@@ -14,16 +14,16 @@ namespace troupe::detail {
 bool cell::push(envelope* e, bool urgent) {
   auto seen = inbox_.load(std::memory_order_relaxed);
   for (;;) {
-    if ((seen & closed_tag) != 0)
+    if ((seen & (closed_tag | refusing_tag)) != 0
+        && ((seen & closed_tag) != 0 || !urgent))
       return false;
     e->next = stack_of(seen);
     auto counted = seen >> 48 == count_max ? seen : seen + one;
-    auto word = (counted & ~(pointer_mask | tags))
-                | reinterpret_cast<std::uintptr_t>(e);
     auto wakes = (seen & idle_tag) != 0
                  || ((seen & suspended_tag) != 0 && urgent);
-    if (!wakes)
-      word |= seen & suspended_tag;
+    auto kept = wakes ? refusing_tag : refusing_tag | suspended_tag;
+    auto word = (counted & ~(pointer_mask | tags)) | (seen & kept)
+                | reinterpret_cast<std::uintptr_t>(e);
     if (inbox_.compare_exchange_weak(seen, word, std::memory_order_acq_rel,
                                      std::memory_order_relaxed)) {
       if (wakes)
@@ -43,7 +43,7 @@ void cell::push_owning(envelope* e) {
     }
     e->next = stack_of(seen);
     auto counted = seen >> 48 == count_max ? seen : seen + one;
-    auto word = (counted & ~(pointer_mask | tags))
+    auto word = (counted & ~(pointer_mask | tags)) | (seen & refusing_tag)
                 | reinterpret_cast<std::uintptr_t>(e);
     if (inbox_.compare_exchange_weak(seen, word, std::memory_order_acq_rel,
                                      std::memory_order_relaxed)) {
@@ -85,9 +85,10 @@ std::size_t cell::mailbox_size() const {
 // Takes the whole stack; calls go to pending_ in order, urgent ones to
 // `urgent`, linked in order. False when it was empty.
 bool cell::take_inbox(envelope*& urgent) {
-  if (stack_of(inbox_.load(std::memory_order_relaxed)) == nullptr)
+  auto seen = inbox_.load(std::memory_order_relaxed);
+  if (stack_of(seen) == nullptr)
     return false;
-  auto word = inbox_.exchange(0, std::memory_order_acquire);
+  auto word = inbox_.exchange(seen & refusing_tag, std::memory_order_acquire);
   envelope *first = nullptr, *last = nullptr;
   std::uint32_t n = 0;
   for (auto* e = stack_of(word); e != nullptr;) {
@@ -119,6 +120,13 @@ void cell::append_pending(envelope* first, envelope* last, std::uint32_t n) {
   pending_ = last;
   pending_size_.store(pending_size_.load(std::memory_order_relaxed) + n,
                       std::memory_order_relaxed);
+}
+
+void cell::prepend_pending(envelope* e) {
+  auto* last = pending_;
+  append_pending(e, e, 1);
+  if (last != nullptr)
+    pending_ = last; // it comes behind the last: the first of the ring
 }
 
 envelope* cell::pop_pending() {
@@ -263,7 +271,10 @@ void settle_dropped(state_base& s, drop_reason why) noexcept {
   auto text = plain_name(s.what) + ": "
               + (s.callee != nullptr ? name_of(*s.callee) : "the actor");
   if (why == drop_reason::stopped)
-    s.fail(std::make_exception_ptr(actor_stopped{text + " has stopped"}));
+    s.fail(std::make_exception_ptr(actor_stopped{
+      text
+      + (s.callee != nullptr && s.callee->is_down() ? " is down"
+                                                    : " has stopped")}));
   else
     s.fail(std::make_exception_ptr(
       rejected{text + " was full; its policy dropped this message"}));
@@ -316,6 +327,20 @@ envelope* bounded_box::take() {
 envelope* bounded_box::close() {
   std::lock_guard guard{mutex_};
   closed_ = true;
+  return take_all();
+}
+
+envelope* bounded_box::empty_out() {
+  std::lock_guard guard{mutex_};
+  return take_all();
+}
+
+void bounded_box::reopen() {
+  std::lock_guard guard{mutex_};
+  closed_ = false;
+}
+
+envelope* bounded_box::take_all() {
   calls_ = 0;
   envelope* first = nullptr;
   for (auto i = queue_.rbegin(); i != queue_.rend(); ++i) {

@@ -11,11 +11,15 @@ namespace {
 
 struct down_message final : envelope, pooled {
   down what;
+  std::uint64_t incarnation; // of the watcher
 
-  explicit down_message(down d) : envelope(&table), what(std::move(d)) {}
+  down_message(down d, std::uint64_t i)
+    : envelope(&table),
+      what(std::move(d)),
+      incarnation(i) {}
   static void run(envelope* e, cell& self, void* object) {
     std::unique_ptr<down_message> m{static_cast<down_message*>(e)};
-    if (self.info().on_down != nullptr)
+    if (self.info().on_down != nullptr && self.incarnation() == m->incarnation)
       self.info().on_down(object, m->what);
   }
   static void drop(envelope* e, drop_reason) noexcept {
@@ -30,7 +34,10 @@ constexpr std::size_t monitor_token = 0x7472;
 
 class monitor final : public caf::attachable {
 public:
-  monitor(cell* watcher, cell* other) : watcher_(watcher), other_(other) {
+  monitor(cell* watcher, cell* other)
+    : watcher_(watcher),
+      other_(other),
+      incarnation_(watcher->incarnation()) {
     retain_weak(watcher);
   }
   ~monitor() override { release_weak(watcher_); }
@@ -41,7 +48,7 @@ public:
     d.id = id_of(other_);
     d.name = plain_name(other_->info().name);
     d.reason = other_->why_ended();
-    auto* m = new down_message{std::move(d)};
+    auto* m = new down_message{std::move(d), incarnation_};
     if (!watcher_->push_system(m))
       delete m;
     release(watcher_);
@@ -53,6 +60,7 @@ public:
 private:
   cell* const watcher_;
   cell* const other_; // whose list this is in
+  const std::uint64_t incarnation_;
 };
 
 } // namespace
@@ -62,6 +70,11 @@ void monitor_cell(cell* watcher, cell* other) {
     throw_null_ref();
   demonitor_cell(watcher, other); // one is enough
   other->attach(caf::attachable_ptr{new monitor{watcher, other}});
+  // One that is down has told its monitors already. If it tells them at this
+  // moment, ours is not in the list any more.
+  if (other->is_down()
+      && other->detach(caf::attachable::token{monitor_token, watcher}) > 0)
+    monitor{watcher, other}.actor_exited({}, nullptr);
 }
 
 void demonitor_cell(cell* watcher, cell* other) noexcept {

@@ -393,6 +393,8 @@ std::vector<straggler> runtime::stragglers(std::size_t most) {
       s.running = std::chrono::nanoseconds{i->second.ns};
     } else if (auto wait = describe_wait(c); !wait.empty()) {
       s.method = wait;
+    } else if (c.is_down()) {
+      s.method = "down, to be restarted";
     }
     result.push_back(std::move(s));
   });

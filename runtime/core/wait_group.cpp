@@ -174,10 +174,10 @@ std::vector<bool> first_of_each(const std::vector<const void*>& keys) {
 
 namespace {
 
-void run_continuation(envelope* e, cell&, void*) {
+void run_continuation(envelope* e, cell& self, void*) {
   auto* c = static_cast<continuation*>(e);
   auto* home = c->home;
-  c->run(c, true);
+  c->run(c, c->incarnation == self.incarnation());
   release(home);
 }
 
@@ -274,8 +274,10 @@ void continue_with(state_base& from, continuation* next) {
     else if (from.callee != nullptr)
       watch_deadline_of_callee(from);
   }
-  if (next->home != nullptr)
+  if (next->home != nullptr) {
+    next->incarnation = next->home->incarnation();
     retain(next->home);
+  }
   if (from.add_waiter(*next))
     return;
   if (next->home != nullptr)

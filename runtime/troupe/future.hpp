@@ -45,6 +45,8 @@ struct continuation : waiter, envelope {
   void (*run)(continuation*, bool alive) noexcept;
   state_ptr<state_base> from;
   cell* home = nullptr;
+  std::uint64_t incarnation =
+    0; // of home: an object's continuations go with it
   continuation(void (*f)(continuation*, bool) noexcept);
 };
 void continue_with(state_base& from, continuation* next);

@@ -36,4 +36,16 @@ struct mailbox {
   full_policy full = full_policy::wait;
 };
 
+/// What calls of an actor do while it is down, see restartable.
+enum class calls_during_restart : unsigned char {
+  queued,    // they wait for the next object, in order, within their deadline
+  fail_fast, // asks fail with actor_stopped at once, tells are dead letters
+};
+
+/// An actor that stays when its object ends, so that it can be restarted behind
+/// the same handle: restart.hpp.
+struct restartable {
+  calls_during_restart calls = calls_during_restart::queued;
+};
+
 } // namespace troupe

@@ -99,6 +99,8 @@ inline constexpr class_info info_of{
 struct spawn_options {
   bool own_thread = false;
   bool bounded = false;
+  bool is_restartable = false;
+  calls_during_restart calls = calls_during_restart::queued;
   mailbox box;
 };
 
@@ -110,11 +112,16 @@ inline void apply(spawn_options& o, mailbox m) {
   o.bounded = true;
   o.box = m;
 }
+inline void apply(spawn_options& o, restartable r) {
+  o.is_restartable = true;
+  o.calls = r.calls;
+}
 
 template <class A>
 concept spawn_option = std::is_same_v<std::remove_cvref_t<A>, on_workers>
                        || std::is_same_v<std::remove_cvref_t<A>, on_thread>
-                       || std::is_same_v<std::remove_cvref_t<A>, mailbox>;
+                       || std::is_same_v<std::remove_cvref_t<A>, mailbox>
+                       || std::is_same_v<std::remove_cvref_t<A>, restartable>;
 
 // make_cell gives raw memory for the object, with `constructing_cell` set;
 // commit_cell makes it an actor, abandon_cell takes it back.
@@ -134,23 +141,34 @@ struct start_body : function_body<T, start_function<T>> {
   static constexpr std::string_view name() { return "on_start"; }
 };
 
+// The message that runs on_start; null without the hook.
+template <class T>
+envelope* start_message() {
+  if constexpr (requires(T& t) { t.on_start(); })
+    return new tell_message<start_body<T>>(start_function<T>{});
+  else
+    return nullptr;
+}
+
+template <class T, class... As>
+void construct(void* memory, As&&... as) {
+  if constexpr (std::is_constructible_v<T, As...>)
+    ::new (memory) T(std::forward<As>(as)...);
+  else
+    ::new (memory) T{std::forward<As>(as)...};
+}
+
 template <class T, class... As>
 ref<T> spawn_with(runtime& rt, const spawn_options& o, As&&... as) {
   auto* c = make_cell(rt, info_of<T>, o);
   try {
-    if constexpr (std::is_constructible_v<T, As...>)
-      ::new (object_of(c)) T(std::forward<As>(as)...);
-    else
-      ::new (object_of(c)) T{std::forward<As>(as)...};
+    construct<T>(object_of(c), std::forward<As>(as)...);
   } catch (...) {
     abandon_cell(c);
     throw;
   }
   auto result = ref<T>::adopt(c);
-  envelope* first = nullptr;
-  if constexpr (requires(T& t) { t.on_start(); })
-    first = new tell_message<start_body<T>>(start_function<T>{});
-  commit_cell(c, first);
+  commit_cell(c, start_message<T>());
   return result;
 }
 

@@ -21,6 +21,7 @@
 #include "troupe/process_pool.hpp"
 #include "troupe/queue.hpp"
 #include "troupe/ref.hpp"
+#include "troupe/restart.hpp"
 #include "troupe/run.hpp"
 #include "troupe/semaphore.hpp"
 #include "troupe/signals.hpp"
