@@ -207,9 +207,9 @@ BOOST_AUTO_TEST_CASE(works_in_every_expression_and_destroys_all_once) {
 BOOST_AUTO_TEST_CASE(in_a_long_loop_needs_no_stack) {
   stage st;
   BOOST_TEST(st.s.ask<&shapes::many_asks>(50'000).get() == 2'499'950'000);
-  // Children that never wait: g++ jumps back from them only at -O2, below that
-  // each takes a piece of the stack.
-  BOOST_TEST(st.s.ask<&shapes::many_children>(1'000).get() == 1'000);
+  // Children that never wait, one after another and one inside another.
+  BOOST_TEST(st.s.ask<&shapes::many_children>(200'000).get() == 200'000);
+  BOOST_TEST(st.s.ask<&shapes::deep>(200'000).get() == 200'002);
 }
 
 BOOST_AUTO_TEST_CASE(outside_of_an_actor_is_never_entered) {

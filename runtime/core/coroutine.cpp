@@ -45,7 +45,7 @@ void run_reply(envelope* e, cell& self, void*) {
   record->message_reply = nullptr;
   // The future that is awaited keeps the state; the actor keeps itself.
   free_reply(r);
-  at.resume();
+  drive(*record, at);
 }
 
 void drop_reply(envelope* e, drop_reason) noexcept {

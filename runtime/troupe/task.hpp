@@ -35,6 +35,7 @@ struct call_record {
   std::int64_t deadline = INT64_MAX;
   std::coroutine_handle<> frame;     // of the method itself
   std::coroutine_handle<> resume_at; // the innermost, while it waits
+  std::coroutine_handle<> up_next;   // where `drive` goes on
   std::atomic<state_base*> waiting{nullptr};
   envelope* message = nullptr;
   reply_node* message_reply = nullptr; // while it waits
@@ -44,8 +45,18 @@ struct call_record {
   call_record* next = nullptr;
 };
 
+// Resumes `at`, then whatever it hands over to, until the method waits or has
+// ended. A loop, because below -O2 g++ makes no tail call of a transfer from
+// one coroutine to another: each would take a piece of the stack.
+inline void drive(call_record& r, std::coroutine_handle<> at) {
+  for (; at; at = std::exchange(r.up_next, {}))
+    at.resume();
+  if (r.frame.done())
+    r.done(&r);
+}
+
 // Links `s` to the record's actor. False when it has settled meanwhile; throws
-// deadlock when the wait would close a cycle.
+// deadlock when the wait would close a cycle, which then can't run any more.
 bool suspend_on(state_base& s, call_record& record, std::coroutine_handle<> at);
 
 struct task_promise_base : pooled {
@@ -59,12 +70,9 @@ struct task_promise_base : pooled {
   struct at_end {
     bool await_ready() noexcept { return false; }
     template <class P>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<P> h) noexcept {
+    void await_suspend(std::coroutine_handle<P> h) noexcept {
       auto& p = h.promise();
-      if (p.parent)
-        return p.parent;
-      p.record.done(&p.record);
-      return std::noop_coroutine();
+      p.root->up_next = p.parent; // none: the method itself has ended
     }
     void await_resume() noexcept {}
   };
@@ -100,10 +108,11 @@ struct task_awaiter {
 
   bool await_ready() const noexcept { return false; }
   template <class Q>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<Q> h) noexcept {
+  void await_suspend(std::coroutine_handle<Q> h) {
+    auto& root = task_promise_base::root_of(h.promise().root);
     child.promise().parent = h;
-    child.promise().root = h.promise().root;
-    return child;
+    child.promise().root = &root;
+    root.up_next = child;
   }
   decltype(auto) await_resume() { return child.promise().take(); }
 };

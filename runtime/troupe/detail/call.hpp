@@ -157,7 +157,7 @@ void start(cell& self, task<R> t, envelope* message) {
   record.done = &Done::done;
   record.abandon = &Done::abandon;
   begin_coroutine(self, record, message);
-  h.resume();
+  drive(record, h);
 }
 
 template <class R>
