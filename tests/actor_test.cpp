@@ -358,6 +358,48 @@ BOOST_AUTO_TEST_CASE(ends_once_with_its_reason_for_all_monitors) {
   end([](auto& a) { a.template tell<&alive::leave>(); }, "normal");
 }
 
+BOOST_AUTO_TEST_CASE(is_told_to_100_000_monitors) {
+  static std::atomic<int> told;
+  told = 0;
+  struct onlooker : troupe::actor {
+    void watch(ref<alive> a) {
+      monitor(a);
+      monitor(a); // tells no more often
+    }
+    void on_down(troupe::down) { ++told; }
+  };
+  test::live_system live;
+  noted_life life;
+  auto a = live.sys.spawn<alive>(life);
+  std::vector<ref<onlooker>> all;
+  for (int i = 0; i < 100'000; ++i) {
+    all.push_back(live.sys.spawn<onlooker>());
+    all.back().tell<&onlooker::watch>(a);
+  }
+  for (auto& o : all)
+    o.ask([](onlooker&) {}).get();
+  a.kill();
+  BOOST_TEST(test::eventually(20s, [&] { return told == 100'000; }));
+}
+
+BOOST_AUTO_TEST_CASE(is_told_to_one_that_asks_at_that_moment) {
+  static std::atomic<int> told;
+  struct onlooker : troupe::actor {
+    void watch(ref<alive> a) { monitor(a); }
+    void on_down(troupe::down) { ++told; }
+  };
+  test::live_system live;
+  noted_life life;
+  auto o = live.sys.spawn<onlooker>();
+  for (int round = 0; round < 1'000; ++round) {
+    told = 0;
+    auto a = live.sys.spawn<alive>(life);
+    a.kill();
+    o.tell<&onlooker::watch>(a);
+    BOOST_REQUIRE(test::eventually(10s, [&] { return told == 1; }));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(of_a_demonitored_actor_ends_in_silence) {
   test::live_system live;
   noted_life life, seen;

@@ -245,7 +245,7 @@ cell_extras& cell::extras() {
   if (x != nullptr)
     return *x;
   auto* made = new cell_extras{this};
-  if (slot.compare_exchange_strong(x, made, std::memory_order_acq_rel))
+  if (slot.compare_exchange_strong(x, made))
     return *made;
   delete made;
   return *x;
@@ -506,6 +506,8 @@ bool cell::end_unreachable() {
 }
 
 bool cell::cleanup(caf::error&& reason, caf::execution_unit* host) {
+  flags_.fetch_or(flag_told);
+  tell_our_monitors(*this);
   return monitorable_actor::cleanup(std::move(reason), host);
 }
 

@@ -180,6 +180,7 @@ public:
   static constexpr std::uint32_t flag_restartable = 128;
   static constexpr std::uint32_t flag_down = 256;    // it has no object
   static constexpr std::uint32_t flag_retired = 512; // its next end is the last
+  static constexpr std::uint32_t flag_told = 1024;   // so are its monitors
 
   bool has(std::uint32_t flag) const {
     return (flags_.load(std::memory_order_relaxed) & flag) != 0;
@@ -191,6 +192,11 @@ public:
     flags_.fetch_and(~flag, std::memory_order_relaxed);
   }
 
+  /// Whether those who monitor it have been told, or are at this moment.
+  bool is_told() const {
+    return (flags_.load() & (flag_told | flag_down)) != 0;
+  }
+
   using extras_slot_type = std::atomic<cell_extras*>;
   static extras_slot_type& extras_slot(const caf::actor_control_block* b) {
     auto* first =
@@ -199,9 +205,7 @@ public:
                                                 + sizeof(cell));
   }
   cell_extras& extras();
-  cell_extras* extras_or_null() const {
-    return extras_slot(block()).load(std::memory_order_acquire);
-  }
+  cell_extras* extras_or_null() const { return extras_slot(block()).load(); }
 
   // Links of the list of live actors; guarded by the shard's lock.
   cell* prev_live = nullptr;

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 
 #include "core/context.hpp"
 #include "sched/timer_wheel.hpp"
@@ -76,8 +77,16 @@ struct restart_part {
   stop_reason last;
 };
 
+/// The Troupe actors that are told of a cell's end (core/monitors.cpp).
+struct monitor_list {
+  std::mutex mutex;
+  // Under mutex: weak references, and which incarnation of the watcher it was.
+  std::unordered_map<cell*, std::uint64_t> watchers;
+};
+
 struct cell_extras {
   explicit cell_extras(cell* c) : self(c) { deadline.fire = &on_deadline; }
+  ~cell_extras() { delete monitors.load(); } // empty: all were told
 
   cell* self;
   // The newest of the methods that wait; read by deadlock walkers.
@@ -85,7 +94,8 @@ struct cell_extras {
   std::unique_ptr<bounded_box> box;
   std::shared_ptr<own_thread> thread;
   std::exception_ptr failure;
-  std::unique_ptr<restart_part> restart; // fixed before it is shared
+  std::unique_ptr<restart_part> restart;        // fixed before it is shared
+  std::atomic<monitor_list*> monitors{nullptr}; // made when first needed
 
   // The earliest deadline among the records, as far as the wheel knows.
   struct deadline_node : sched::timer_node {};

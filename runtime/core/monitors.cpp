@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// monitors: on_down for Troupe actors, on CAF's list of attachables, so that
-// CAF's monitors and ours are told in the same order.
-#include <caf/attachable.hpp>
-
+// monitors: on_down for Troupe actors. They have a list of their own: CAF's is
+// linear in everything and is destroyed recursively, a stack frame per monitor.
+// None is lost: an end marks the cell as told, then looks for a list; whoever
+// monitors adds to the list, then looks for the mark (seq_cst on both sides).
+#include "core/extras.hpp"
 #include "core/runtime.hpp"
 
 namespace troupe::detail {
@@ -29,57 +30,75 @@ struct down_message final : envelope, pooled {
                                      message_kind::system};
 };
 
-// Not one of CAF's own numbers: theirs carry other pointers.
-constexpr std::size_t monitor_token = 0x7472;
+void tell(cell& watcher, std::uint64_t incarnation, cell& ended) {
+  if (!lock_weak(&watcher))
+    return;
+  down d;
+  d.id = id_of(&ended);
+  d.name = plain_name(ended.info().name);
+  d.reason = ended.why_ended();
+  auto* m = new down_message{std::move(d), incarnation};
+  if (!watcher.push_system(m))
+    delete m;
+  release(&watcher);
+}
 
-class monitor final : public caf::attachable {
-public:
-  monitor(cell* watcher, cell* other)
-    : watcher_(watcher),
-      other_(other),
-      incarnation_(watcher->incarnation()) {
-    retain_weak(watcher);
-  }
-  ~monitor() override { release_weak(watcher_); }
-  void actor_exited(const caf::error&, caf::execution_unit*) override {
-    if (!lock_weak(watcher_))
-      return;
-    down d;
-    d.id = id_of(other_);
-    d.name = plain_name(other_->info().name);
-    d.reason = other_->why_ended();
-    auto* m = new down_message{std::move(d), incarnation_};
-    if (!watcher_->push_system(m))
-      delete m;
-    release(watcher_);
-  }
-  bool matches(const token& what) override {
-    return what.subtype == monitor_token && what.ptr == watcher_;
-  }
-
-private:
-  cell* const watcher_;
-  cell* const other_; // whose list this is in
-  const std::uint64_t incarnation_;
-};
+monitor_list& monitors_of(cell& c) {
+  auto& slot = c.extras().monitors;
+  auto* list = slot.load();
+  if (list != nullptr)
+    return *list;
+  auto* made = new monitor_list;
+  if (slot.compare_exchange_strong(list, made))
+    return *made;
+  delete made;
+  return *list;
+}
 
 } // namespace
+
+void tell_our_monitors(cell& ended) {
+  auto* x = ended.extras_or_null();
+  auto* list = x == nullptr ? nullptr : x->monitors.load();
+  if (list == nullptr)
+    return;
+  std::unordered_map<cell*, std::uint64_t> watchers;
+  {
+    std::lock_guard guard{list->mutex};
+    watchers.swap(list->watchers);
+  }
+  for (auto [w, incarnation] : watchers) {
+    tell(*w, incarnation, ended);
+    release_weak(w);
+  }
+}
 
 void monitor_cell(cell* watcher, cell* other) {
   if (other == nullptr)
     throw_null_ref();
-  demonitor_cell(watcher, other); // one is enough
-  other->attach(caf::attachable_ptr{new monitor{watcher, other}});
-  // One that is down has told its monitors already. If it tells them at this
-  // moment, ours is not in the list any more.
-  if (other->is_down()
-      && other->detach(caf::attachable::token{monitor_token, watcher}) > 0)
-    monitor{watcher, other}.actor_exited({}, nullptr);
+  auto& list = monitors_of(*other);
+  {
+    std::lock_guard guard{list.mutex};
+    auto [i, is_new] = list.watchers.try_emplace(watcher, 0);
+    i->second = watcher->incarnation();
+    if (is_new) // one is enough
+      retain_weak(watcher);
+  }
+  if (other->is_told())
+    tell_our_monitors(*other);
 }
 
 void demonitor_cell(cell* watcher, cell* other) noexcept {
-  if (other != nullptr)
-    other->detach(caf::attachable::token{monitor_token, watcher});
+  auto* x = other == nullptr ? nullptr : other->extras_or_null();
+  auto* list = x == nullptr ? nullptr : x->monitors.load();
+  if (list == nullptr)
+    return;
+  {
+    std::lock_guard guard{list->mutex};
+    if (list->watchers.erase(watcher) == 0)
+      return;
+  }
+  release_weak(watcher);
 }
 
 } // namespace troupe::detail

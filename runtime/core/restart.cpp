@@ -126,9 +126,10 @@ void cell::tell_monitors(const stop_reason& reason) {
     part.last = reason;
   }
   exclusive_critical_section([&] {
-    set(flag_down);
+    flags_.fetch_or(flag_down);
     attachables_head_.swap(head);
   });
+  tell_our_monitors(*this);
   auto error = to_caf_error(reason);
   auto* w = sched::worker::current();
   auto here = w != nullptr && &w->system() == block()->home_system;

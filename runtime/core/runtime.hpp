@@ -164,6 +164,9 @@ std::string text_of(const std::exception_ptr& e);
 /// `type: what`.
 std::string text_with_type(const std::exception_ptr& e);
 
+/// The end of a cell goes to those who monitor it (core/monitors.cpp).
+void tell_our_monitors(cell& ended);
+
 /// For code that holds the timers' lock, where ending an actor would need it
 /// again: gives the reference back once the lock is free.
 void release_later(cell* c);
