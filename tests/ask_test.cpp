@@ -237,6 +237,35 @@ BOOST_AUTO_TEST_CASE(ends_a_get_a_co_await_and_a_then) {
   BOOST_TEST((m.within(5s).ask<&middle::left>().get() > 0s));
 }
 
+BOOST_AUTO_TEST_CASE(outlives_the_system_though_somebody_watches_it) {
+  for (auto in_time : {true, false}) {
+    troupe::promise<int> answer;
+    std::atomic<int> seen{0};
+    troupe::future<void> then;
+    {
+      test::live_system live;
+      auto w = live.sys.spawn<worker>();
+      std::binary_semaphore passed_on{0};
+      then = w.within(10s)
+               .ask([&](worker&) {
+                 answer = troupe::answer_later<int>();
+                 passed_on.release();
+                 return answer.get_future();
+               })
+               .then([&](int n) { seen = n; });
+      passed_on.acquire();
+    }
+    // The timers are gone with the system; the promise is not.
+    if (in_time)
+      answer.set_value(7);
+    else
+      answer = {};
+    BOOST_TEST(then.wait_for(5s));
+    BOOST_TEST(seen == (in_time ? 7 : 0));
+    then.exception();
+  }
+}
+
 BOOST_AUTO_TEST_CASE(is_inherited_as_what_remains) {
   test::live_system live;
   auto w = live.sys.spawn<worker>();

@@ -65,6 +65,96 @@ private:
   ref<node> next_;
 };
 
+// Waits for several others at once, or for what comes of an answer.
+class joiner {
+public:
+  void link(std::vector<ref<joiner>> others) { others_ = std::move(others); }
+  int one() { return 1; }
+  task<int> greet() {
+    ++greetings;
+    co_return co_await others_[0].ask<&joiner::greet>();
+  }
+  task<int> greet_all() {
+    ++greetings;
+    auto all = co_await troupe::when_all(ask_all<&joiner::greet_all>());
+    co_return all[0];
+  }
+  task<int> greet_any() {
+    ++greetings;
+    auto fs = ask_all<&joiner::greet_any>();
+    auto i = co_await troupe::when_any(fs);
+    co_return fs[i].get();
+  }
+  task<int> any_of_ones() {
+    auto fs = ask_all<&joiner::one>();
+    auto i = co_await troupe::when_any(fs);
+    co_return fs[i].get();
+  }
+  task<int> ones_of_any() {
+    auto fs = ask_all<&joiner::ask_one>();
+    auto i = co_await troupe::when_any(fs);
+    co_return fs[i].get();
+  }
+  task<int> ask_one() { co_return co_await others_[0].ask<&joiner::one>(); }
+  int completed() {
+    for (auto& f : troupe::as_completed(ask_all<&joiner::completed>()))
+      f.get();
+    return 1;
+  }
+  int waited() {
+    auto done = troupe::wait(ask_all<&joiner::waited>()).done;
+    return done.at(0).get();
+  }
+  task<int> own_then() {
+    auto f = others_[0].ask<&joiner::one>();
+    co_return co_await f.then([](int n) { return n; });
+  }
+  task<int> await(troupe::future<int> f) { co_return co_await f; }
+  task<int> await_given(std::shared_ptr<troupe::future<int>> slot,
+                        std::binary_semaphore* gate) {
+    gate->acquire();
+    co_return co_await *slot;
+  }
+
+  static inline std::atomic<int> greetings{0};
+
+private:
+  template <auto M>
+  std::vector<troupe::future<int>> ask_all() {
+    std::vector<troupe::future<int>> fs;
+    for (auto& o : others_)
+      fs.push_back(o.ask<M>());
+    return fs;
+  }
+  std::vector<ref<joiner>> others_;
+};
+
+// Two that know each other; their handles are taken back at the end.
+struct pair_of_joiners {
+  explicit pair_of_joiners(troupe::system& sys)
+    : a(sys.spawn<joiner>()),
+      b(sys.spawn<joiner>()) {
+    joiner::greetings = 0;
+    a.tell<&joiner::link>(std::vector{b});
+    b.tell<&joiner::link>(std::vector{a});
+  }
+  ~pair_of_joiners() {
+    a.kill();
+    b.kill();
+  }
+  bool a_waits(troupe::system& sys) {
+    auto line = to_string(a) + ": in joiner::await waits for";
+    return test::eventually(
+      10s, [&] { return sys.describe().find(line) != std::string::npos; });
+  }
+  // Both have run what was in their mailboxes.
+  void fall_silent() {
+    for (int i = 0; i < 3; ++i)
+      a.ask<&joiner::one>().get(), b.ask<&joiner::one>().get();
+  }
+  ref<joiner> a, b;
+};
+
 class open_door : public troupe::actor, public troupe::reentrant {
 public:
   int one() { return 1; }
@@ -103,7 +193,8 @@ std::string deadlock_of(const troupe::future<int>& f) {
 }
 
 // The names of a cycle of `nodes` that begins anywhere.
-bool names_cycle(const std::string& text, const std::vector<ref<node>>& nodes,
+template <class T>
+bool names_cycle(const std::string& text, const std::vector<ref<T>>& nodes,
                  const std::string& method) {
   for (std::size_t first = 0; first < nodes.size(); ++first) {
     std::string cycle;
@@ -193,8 +284,120 @@ BOOST_AUTO_TEST_CASE(of_a_full_mailbox_and_its_own_actor_is_found) {
   n.ask<&node::one>().get();
   n.ask([n](node& x) { x.link(n); }).get();
   auto text = deadlock_of(n.ask<&node::fill_next>(5));
-  BOOST_TEST(names_cycle(text, {n}, "node::one"), text);
+  BOOST_TEST(names_cycle(text, std::vector{n}, "node::one"), text);
   n.kill(); // it holds a handle to itself
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_found_cycle)
+
+BOOST_AUTO_TEST_CASE(leaves_no_ask_that_runs_later) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  auto text = deadlock_of(p.a.ask<&joiner::greet>());
+  BOOST_TEST(names_cycle(text, std::vector{p.a, p.b}, "joiner::greet"), text);
+  p.fall_silent();
+  BOOST_TEST(joiner::greetings <= 3); // it was endless talk
+}
+
+BOOST_AUTO_TEST_CASE(fails_others_that_wait_for_the_same_ask) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  std::binary_semaphore gate{0};
+  auto slot = std::make_shared<troupe::future<int>>();
+  auto x = p.b.ask<&joiner::await_given>(slot, &gate);
+  auto y = p.a.ask<&joiner::await>(x);
+  BOOST_TEST(p.a_waits(live.sys));
+  *slot = p.a.ask<&joiner::one>();
+  gate.release();
+  auto text = deadlock_of(*slot);
+  BOOST_TEST(text.find("joiner::one> -> ") != std::string::npos, text);
+  BOOST_TEST(deadlock_of(x) == text);
+  BOOST_TEST(deadlock_of(y) == text);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_cycle_through)
+
+BOOST_AUTO_TEST_CASE(when_all_is_found_by_any_part) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  auto free = live.sys.spawn<joiner>();
+  free.tell<&joiner::link>(std::vector{free});
+  auto text = deadlock_of(p.a.ask<&joiner::greet_all>());
+  BOOST_TEST(names_cycle(text, std::vector{p.a, p.b}, "joiner::greet_all"),
+             text);
+  p.fall_silent();
+  BOOST_TEST(joiner::greetings <= 3);
+  free.kill();
+}
+
+BOOST_AUTO_TEST_CASE(when_any_is_found_when_all_parts_are_in_it) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  auto text = deadlock_of(p.a.ask<&joiner::greet_any>());
+  BOOST_TEST(names_cycle(text, std::vector{p.a, p.b}, "joiner::greet_any"),
+             text);
+  p.fall_silent();
+  BOOST_TEST(joiner::greetings <= 3);
+}
+
+BOOST_AUTO_TEST_CASE(when_any_is_none_while_one_part_may_come) {
+  test::live_system live;
+  auto a = live.sys.spawn<joiner>(), free = live.sys.spawn<joiner>();
+  a.ask<&joiner::link>(std::vector{a, free}).get();
+  BOOST_TEST(deadlock_of(a.ask<&joiner::any_of_ones>()) == "value 1");
+  a.kill();
+}
+
+BOOST_AUTO_TEST_CASE(when_any_is_found_by_the_part_that_ties_the_knot) {
+  test::live_system live;
+  for (int round = 0; round < 100; ++round) {
+    auto a = live.sys.spawn<joiner>(), l = live.sys.spawn<joiner>(),
+         r = live.sys.spawn<joiner>();
+    l.tell<&joiner::link>(std::vector{a});
+    r.tell<&joiner::link>(std::vector{a});
+    a.ask<&joiner::link>(std::vector{l, r}).get();
+    auto text = deadlock_of(a.ask<&joiner::ones_of_any>());
+    BOOST_REQUIRE_MESSAGE(text.find("never end") != std::string::npos, text);
+    a.kill();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(as_completed_and_wait_is_found) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  auto text = deadlock_of(p.a.ask<&joiner::completed>());
+  BOOST_TEST(names_cycle(text, std::vector{p.a, p.b}, "joiner::completed"),
+             text);
+  text = deadlock_of(p.a.ask<&joiner::waited>());
+  BOOST_TEST(names_cycle(text, std::vector{p.a, p.b}, "joiner::waited"), text);
+}
+
+BOOST_AUTO_TEST_CASE(what_then_waits_for_is_found) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  std::binary_semaphore gate{0};
+  auto slot = std::make_shared<troupe::future<int>>();
+  auto x = p.b.ask<&joiner::await_given>(slot, &gate);
+  auto y = p.a.ask<&joiner::await>(x);
+  BOOST_TEST(p.a_waits(live.sys));
+  *slot = p.a.ask<&joiner::one>().then([](int n) { return n + 1; });
+  gate.release();
+  auto text = deadlock_of(y);
+  BOOST_TEST(
+    text.find("joiner::one> -> " + to_string(p.a)) != std::string::npos, text);
+}
+
+BOOST_AUTO_TEST_CASE(a_methods_own_then_is_found) {
+  test::live_system live;
+  pair_of_joiners p{live.sys};
+  auto text = deadlock_of(p.a.ask<&joiner::own_then>());
+  auto name = to_string(p.a);
+  BOOST_TEST(text.find(name + ".ask<then> -> " + name) != std::string::npos,
+             text);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -729,6 +729,68 @@ int fibonacci(troupe::thread_pool& pool, int n) {
   return a.get() + b.get();
 }
 
+BOOST_AUTO_TEST_CASE(b24_a_pool_of_one_waits_for_what_comes_of_its_tasks) {
+  bench t{1};
+  auto& pool = t.pool;
+  auto inside = [&](auto f) { return pool.submit(f).get_for(20s); };
+  auto two = [&] {
+    std::vector<troupe::future<int>> fs;
+    for (int i = 1; i < 3; ++i)
+      fs.push_back(pool.submit([i] { return i; }));
+    return fs;
+  };
+  auto add = [](int x) { return x + 1; };
+  BOOST_TEST(
+    inside([&] { return pool.submit([] { return 5; }).then(add).get(); }) == 6);
+  BOOST_TEST(inside([&] {
+               // What the continuation submits is the pool's, too.
+               auto more = [&](int x) { return pool.submit(add, x); };
+               return pool.submit([] { return 5; }).then(more).then(more).get();
+             })
+             == 7);
+  BOOST_TEST(inside([&] { return troupe::when_all(two()).get().at(1); }) == 2);
+  BOOST_TEST(inside([&] { return troupe::when_any(two()).get() < 2 ? 1 : 0; })
+             == 1);
+  BOOST_TEST(inside([&] {
+               auto f = pool.submit([] { return 5; }).then(add);
+               std::vector fs{f, pool.submit([] { return 1; })};
+               return static_cast<int>(
+                 troupe::wait(fs, troupe::all_completed, 10s).done.size());
+             })
+             == 2);
+  BOOST_TEST(
+    inside([&] { return pool.submit([] { return 5; }).then(add).get_for(10s); })
+    == 6);
+  t.pool.shutdown();
+  BOOST_TEST(t.live.sys.stats().threads >= 2u); // somebody stood in
+}
+
+BOOST_AUTO_TEST_CASE(waits_within_waits_let_few_in_at_once) {
+  bench t{2};
+  crowd in;
+  // Each level waits for the next: many stand-ins come and go.
+  std::function<int(int)> level = [&](int n) {
+    if (n == 0) {
+      in.enter();
+      in.leave();
+      return 1;
+    }
+    std::vector<troupe::future<int>> fs;
+    for (int i = 0; i < 3; ++i)
+      fs.push_back(t.pool.submit(level, n - 1));
+    int sum = 0;
+    for (int x : troupe::when_all(fs).get())
+      sum += x;
+    return sum;
+  };
+  BOOST_TEST(t.pool.submit(level, 5).get_for(30s) == 243);
+  // Two, and those that came back while their stand-ins were at a task.
+  BOOST_TEST(in.most() <= 4);
+  auto report = t.pool.shutdown();
+  BOOST_TEST(report.done == 364u);
+  BOOST_TEST(report.clean);
+}
+
 BOOST_AUTO_TEST_CASE(b24_a_pool_of_one_waits_for_itself_in_all_ways) {
   bench t{1};
   auto& pool = t.pool;

@@ -37,6 +37,12 @@
 #include "core/context.hpp"
 #include "troupe/system.hpp"
 
+namespace troupe::sched {
+
+class timer_thread;
+
+} // namespace troupe::sched
+
 namespace troupe::detail {
 
 class pool_core;
@@ -62,6 +68,8 @@ struct home_block {
   std::mutex mutex;
   runtime* rt = nullptr; // under mutex; null once the system is gone
   std::function<void(const dead_letter&)> observer; // under mutex
+  std::mutex timers_mutex; // comes before the lock of the timers themselves
+  sched::timer_thread* timers = nullptr; // under timers_mutex; null once gone
 };
 
 /// A class in a system; found through the control block. Never freed.

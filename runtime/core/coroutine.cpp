@@ -86,10 +86,9 @@ bool suspend_on(state_base& s, call_record& record,
     record.message_reply = nullptr;
     free_reply(r);
   };
-  auto cycle = find_cycle(*self, {}, s);
-  if (!cycle.empty()) {
+  if (auto cycle = find_cycle(*self, s); !cycle.text.empty()) {
     undo();
-    throw deadlock{"this wait would never end: " + cycle};
+    break_cycle(s, cycle);
   }
   if (s.due != INT64_MAX)
     self->note_deadline(s.due);

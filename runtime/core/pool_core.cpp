@@ -155,7 +155,7 @@ bool pool_core::activate_one() {
     }
     return true;
   }
-  return false;
+  return call_stand_in();
 }
 
 // False when the system is gone.
@@ -193,42 +193,108 @@ std::exception_ptr pool_core::why_closed() {
 
 // -- running ------------------------------------------------------------------
 
-caf::resumable::resume_result pool_core::runner::resume(caf::execution_unit*,
-                                                        std::size_t) {
-  context_scope scope{nullptr, pool->rt_};
+caf::resumable::resume_result
+pool_core::runner::resume(caf::execution_unit* host, std::size_t) {
   auto& p = *pool;
+  auto* w = static_cast<sched::worker*>(host);
+  context_scope scope{nullptr, p.rt_};
   auto* before = std::exchange(inside, pool);
+  w->listen(this);
   auto result = resume_later;
   auto until = sched::now_ns() + turn_ns;
   for (std::size_t n = 0; n < tasks_per_turn; ++n) {
-    auto* t = p.take(*this);
+    auto* t = is_surplus() ? nullptr : p.take(*this);
     if (t != nullptr) {
-      in_task.store(true, std::memory_order_relaxed);
-      auto how = p.finish(t);
-      in_task.store(false, std::memory_order_relaxed);
-      if (how != pool_task::end::elsewhere)
-        counts.count(how);
+      run_one(t);
       // Long tasks come in small batches.
       if (batch < 8 && (p.rt_->is_stopping() || sched::now_ns() >= until))
         break;
       continue;
     }
     // Rule 3: leave first, look again after.
-    active.store(false);
-    p.active_.fetch_sub(1);
-    auto idle = false;
-    if (p.has_work() && active.compare_exchange_strong(idle, true)) {
-      p.active_.fetch_add(1);
+    leave();
+    if (come_back())
       continue;
-    }
     result = done;
     break;
   }
+  w->listen(nullptr);
   inside = before;
   if (p.waiting_.load() > 0)
     p.signal();
   return result;
 }
+
+void pool_core::runner::run_one(pool_task* t) {
+  in_task.store(true, std::memory_order_relaxed);
+  auto how = pool->finish(t);
+  in_task.store(false, std::memory_order_relaxed);
+  if (how != pool_task::end::elsewhere)
+    count(how);
+}
+
+bool pool_core::runner::come_back() {
+  auto idle = false;
+  if (!pool->has_work() || !active.compare_exchange_strong(idle, true))
+    return false;
+  pool->active_.fetch_add(1);
+  return true;
+}
+
+// -- while tasks wait ---------------------------------------------------------
+
+void pool_core::runner::wait_begins() {
+  pool->waits_.fetch_add(1);
+  pool->active_.fetch_sub(1);
+  // A submit from now on sees that one is missing; one before is seen here.
+  if (pool->has_work())
+    pool->activate_one();
+}
+
+void pool_core::runner::wait_ends() {
+  pool->active_.fetch_add(1);
+  pool->waits_.fetch_sub(1);
+}
+
+pool_core::stand_in::stand_in(pool_core& p) {
+  pool = &p;
+  index = p.workers_; // none of theirs: it steals from all
+  active.store(true);
+}
+
+bool pool_core::stand_in::is_surplus() const {
+  return pool->active_.load() > pool->workers_;
+}
+
+void pool_core::stand_in::leave() {
+  pool->stand_ins_.fetch_sub(1);
+  pool->active_.fetch_sub(1);
+}
+
+// Never itself: another is called if there is need of one.
+bool pool_core::stand_in::come_back() {
+  if (pool->has_work() && pool->active_.load() < pool->workers_)
+    pool->activate_one();
+  return false;
+}
+
+bool pool_core::call_stand_in() {
+  auto n = stand_ins_.load();
+  do {
+    if (n >= waits_.load())
+      return false;
+  } while (!stand_ins_.compare_exchange_weak(n, n + 1));
+  active_.fetch_add(1);
+  std::unique_ptr<stand_in> s{new stand_in{*this}};
+  if (!schedule(*s)) {
+    s->leave();
+    return false;
+  }
+  s.release();
+  return true;
+}
+
+// -- tasks --------------------------------------------------------------------
 
 // Runs a task, or drops it when that is all that may happen to it.
 pool_task::end pool_core::finish(pool_task* t) {
@@ -287,6 +353,8 @@ pool_task* pool_core::take_ready(runner& r) {
                                     : std::max<std::size_t>(1, r.batch / 4);
   }
   r.batch_began = now;
+  if (r.index == workers_)
+    r.batch = 1; // nobody steals from a stand-in
   std::lock_guard guard{mutex_};
   if (ready_first_ == nullptr || ready_size_ < r.batch)
     drain_inbox_locked();
@@ -312,8 +380,10 @@ pool_task* pool_core::take_ready(runner& r) {
 }
 
 pool_task* pool_core::steal(const runner& thief) {
-  for (std::size_t i = 1; i < workers_; ++i) {
+  for (std::size_t i = 0; i < workers_; ++i) {
     auto& victim = *runners_[(thief.index + i) % workers_];
+    if (&victim == &thief)
+      continue;
     if (auto* t = victim.deque.steal())
       return t;
   }

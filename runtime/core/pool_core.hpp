@@ -17,7 +17,12 @@
 // 6. Once dropping_ is set, what a runner still finds is dropped, not run.
 // 7. A runner that is scheduled or in resume holds a reference to the pool;
 //    the last one frees it. So neither end waits for the other.
-// 8. Accepted == submitted_ - the sum of what runners, helpers and drops have
+// 8. A task that waits for another runs it. One that waits for what hangs on
+//    others (when_all, when_any, then, whose function may submit more) leaves
+//    `active_` meanwhile, and as many stand-ins as there are such waits may
+//    take what is left to do. A stand-in keeps nothing for itself and leaves as
+//    soon as it is one too many.
+// 9. Accepted == submitted_ - the sum of what runners, helpers and drops have
 //    finished; nobody counts a task twice (pool_task::end::elsewhere).
 #pragma once
 
@@ -30,6 +35,7 @@
 
 #include "core/runtime.hpp"
 #include "sched/deque.hpp"
+#include "sched/worker.hpp"
 #include "troupe/thread_pool.hpp"
 
 namespace troupe::detail {
@@ -73,7 +79,7 @@ public:
 
 private:
   // One of `workers_` places at which tasks run; a job of the scheduler.
-  class runner final : public caf::resumable {
+  class runner : public caf::resumable, private sched::wait_listener {
   public:
     resume_result resume(caf::execution_unit*, std::size_t max) override;
     subtype_t subtype() const override { return function_object; }
@@ -90,9 +96,40 @@ private:
     sched::job_deque<pool_task, 256> deque;
     alignas(64) pool_counts counts;
     std::atomic<bool> in_task{false};
+
+  private:
+    virtual bool is_surplus() const { return false; }
+    virtual void count(pool_task::end how) { counts.count(how); }
+    virtual void leave() {
+      active.store(false);
+      pool->active_.fetch_sub(1);
+    }
+    virtual bool come_back();
+    void run_one(pool_task* t);
+    void wait_begins() override;
+    void wait_ends() override;
+  };
+
+  // Runs tasks while others wait (rule 8); owned by the scheduler.
+  class stand_in final : public runner {
+  public:
+    explicit stand_in(pool_core& p);
+    void intrusive_ptr_release_impl() override {
+      auto* p = pool;
+      delete this;
+      p->release();
+    }
+
+    void leave() override;
+
+  private:
+    bool is_surplus() const override;
+    void count(pool_task::end how) override { pool->count_elsewhere(how); }
+    bool come_back() override;
   };
 
   bool activate_one();
+  bool call_stand_in();
   pool_task* take(runner& r);
   pool_task* take_ready(runner& r);
   pool_task* steal(const runner& thief);
@@ -130,6 +167,8 @@ private:
   alignas(64) std::atomic<pool_task*> inbox_{nullptr};
   std::atomic<std::uint64_t> submitted_{0};
   alignas(64) std::atomic<std::uint32_t> active_{0};
+  std::atomic<std::uint32_t> waits_{0};      // tasks that wait
+  std::atomic<std::uint32_t> stand_ins_{0};  // <= waits_ when one is called
   std::atomic<std::uint64_t> room_until_{0}; // submitted_ may grow to this
   std::atomic<std::uint32_t> waiting_{0};    // threads in await_* below
   std::atomic<std::uint32_t> signal_{0};

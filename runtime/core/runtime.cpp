@@ -142,6 +142,7 @@ runtime::runtime(system& facade, options opts)
   home_->node = caf_->node();
   caf_own_ = caf_->registry().running();
   scheduler_ = static_cast<sched::scheduler*>(&caf_->scheduler());
+  home_->timers = &scheduler_->timers();
 }
 
 runtime::~runtime() {
@@ -301,6 +302,12 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   }
   if (!stuck_) {
     end_the_rest();
+    // No timer fires any more; then nobody may find them.
+    scheduler_->timers().stop();
+    {
+      std::lock_guard timers_guard{home_->timers_mutex};
+      home_->timers = nullptr;
+    }
     std::lock_guard home_guard{home_->mutex};
     home_->rt = nullptr;
     home_->observer = nullptr;

@@ -175,8 +175,7 @@ void flush_expiries();
 
 /// Lets `s` fail with timeout when it is due, though no thread and no actor
 /// waits for it.
-void watch_deadline(state_base& s, runtime& rt);
-void watch_deadline_of_callee(state_base& s);
+void watch_deadline(state_base& s, home_block& home);
 
 /// `counter#12`; `{anonymous}::` is left out.
 std::string name_of(const cell& c);

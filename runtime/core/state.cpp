@@ -188,7 +188,7 @@ bool wait_settled(state_base& s, std::int64_t until) {
     return true;
   auto is_worker = sched::worker::current() != nullptr;
   if (is_worker || !spin_for(w, now)) {
-    sched::blocking_section section;
+    sched::blocking_section section{s.ops->next_part != nullptr};
     w.sleep(std::min(until, s.due));
     if (!w.is_woken()) {
       // Late; or an answer is being written at this moment: then it comes.

@@ -2,6 +2,7 @@
 #include "core/wait_graph.hpp"
 
 #include <mutex>
+#include <unordered_set>
 
 #include "core/runtime.hpp"
 
@@ -48,29 +49,146 @@ std::string hop(const cell& c, const state_base& s) {
   return text;
 }
 
-constexpr int hops_max = 100'000;
+constexpr int steps_max = 100'000; // then its deadline ends the wait
+constexpr int depth_max = 500;     // of states that wait for states
+
+class search {
+public:
+  explicit search(const cell& target) : target_(&target) {}
+
+  /// Whether `at` waits in vain for `s`, as far as the edges show.
+  bool is_stuck(const cell* at, const state_base* s) {
+    if (depth_ >= depth_max)
+      return false;
+    ++depth_;
+    auto before = hops_.size();
+    auto result = follow(at, s);
+    while (hops_.size() > before) {
+      seen_.erase(hops_.back().to);
+      hops_.pop_back();
+    }
+    --depth_;
+    return result;
+  }
+
+  /// The asks in `s` that make it so.
+  void collect(const cell* at, state_base* s,
+               std::vector<state_ptr<state_base>>& asks) {
+    if (s->ops->next_part == nullptr) {
+      s->retain();
+      asks.emplace_back(s);
+      return;
+    }
+    std::size_t i = 0;
+    while (auto* part = s->ops->next_part(s, i))
+      if (is_stuck(at, part))
+        collect(at, part, asks);
+  }
+
+  /// The first cycle found that leads back to the target.
+  const std::string& text() const { return text_; }
+
+private:
+  struct edge {
+    const cell* at;
+    const state_base* s;
+    const cell* to;
+  };
+
+  // From actor to actor; recursion is left to states with parts.
+  bool follow(const cell* at, const state_base* s) {
+    for (;;) {
+      if (++steps_ > steps_max || s->is_settled() || s->delegated.load())
+        return false;
+      if (s->ops->next_part != nullptr && is_stuck_by_parts(at, s))
+        return true;
+      auto* to = s->callee;
+      if (to == nullptr)
+        return false;
+      if (to == target_) {
+        note(at, s);
+        return true;
+      }
+      if (!seen_.insert(to).second)
+        return true;
+      hops_.push_back({at, s, to});
+      at = to;
+      s = waits_for(*to);
+      if (s == nullptr)
+        return false;
+    }
+  }
+
+  bool is_stuck_by_parts(const cell* at, const state_base* s) {
+    auto one_is_enough = s->ops->one_part_is_enough;
+    std::size_t i = 0;
+    auto* part = s->ops->next_part(s, i);
+    for (; part != nullptr; part = s->ops->next_part(s, i))
+      if (is_stuck(at, part) != one_is_enough)
+        return !one_is_enough;
+    return one_is_enough && i > 0;
+  }
+
+  void note(const cell* at, const state_base* s) {
+    if (!text_.empty())
+      return;
+    for (auto& h : hops_)
+      text_ += hop(*h.at, *h.s);
+    text_ += hop(*at, *s) + name_of(*target_);
+  }
+
+  const cell* const target_;
+  std::vector<edge> hops_;
+  std::unordered_set<const cell*> seen_; // those in hops_
+  std::string text_;
+  int steps_ = 0;
+  int depth_ = 0;
+};
 
 } // namespace
 
-std::string find_cycle(cell& waiter, std::string_view, state_base& s) {
-  if (s.callee == nullptr || s.delegated.load()
-      || !is_busy(waiter, waiter.records()))
+wait_cycle find_cycle(cell& waiter, state_base& s) {
+  if (!is_busy(waiter, waiter.records()))
     return {};
-  auto* to = s.callee;
-  if (to != &waiter && to->records() == nullptr)
-    return {}; // the usual case: the callee waits for nobody
-  walk guard;
-  auto text = hop(waiter, s);
-  for (int i = 0; i < hops_max; ++i) {
-    if (to == &waiter)
-      return text + name_of(waiter);
-    auto* next = waits_for(*to);
-    if (next == nullptr || next->callee == nullptr)
-      return {};
-    text += hop(*to, *next);
-    to = next->callee;
+  if (s.ops->next_part == nullptr) {
+    auto* to = s.callee;
+    if (to == nullptr || s.delegated.load()
+        || (to != &waiter && to->records() == nullptr))
+      return {}; // the usual case: the callee waits for nobody
   }
-  return {};
+  walk guard;
+  search found{waiter};
+  // A knot that leads past the waiter was tied by another, who breaks it.
+  if (!found.is_stuck(&waiter, &s) || found.text().empty())
+    return {};
+  wait_cycle result{found.text(), {}};
+  found.collect(&waiter, &s, result.asks);
+  return result;
+}
+
+namespace {
+
+std::string vain(const wait_cycle& cycle) {
+  return "this wait would never end: " + cycle.text;
+}
+
+// True when at least one was given up.
+bool give_up(const wait_cycle& cycle) {
+  auto any = false;
+  for (auto& ask : cycle.asks)
+    if (ask->refuse(std::make_exception_ptr(deadlock{vain(cycle)})))
+      any = true;
+  return any;
+}
+
+} // namespace
+
+void break_cycle(state_base& s, const wait_cycle& cycle) {
+  s.observed.store(true, std::memory_order_relaxed);
+  for (auto& ask : cycle.asks)
+    ask->observed.store(true, std::memory_order_relaxed);
+  give_up(cycle);
+  throw deadlock{vain(cycle)};
 }
 
 void pass_gate() noexcept {
@@ -79,21 +197,34 @@ void pass_gate() noexcept {
   std::lock_guard guard{gate};
 }
 
-wait_edge::wait_edge(state_base& s) {
+wait_cycle wait_edge::link(state_base& s) {
   auto* self = current.self;
   if (self == nullptr)
-    return;
+    return {};
   record_.self = self;
   record_.op = current.op;
   record_.deadline = current.deadline;
   record_.waiting.store(&s);
   self->add_record(record_);
   linked_ = true;
-  auto cycle = find_cycle(*self, {}, s);
-  if (cycle.empty())
-    return;
-  self->remove_record(record_);
-  throw deadlock{"this wait would never end: " + cycle};
+  auto cycle = find_cycle(*self, s);
+  if (!cycle.text.empty()) {
+    self->remove_record(record_);
+    linked_ = false;
+  }
+  return cycle;
+}
+
+wait_edge::wait_edge(state_base& s) {
+  if (auto cycle = link(s); !cycle.text.empty())
+    break_cycle(s, cycle);
+}
+
+wait_edge::wait_edge(state_base& s, bool& gave_up) {
+  auto cycle = link(s);
+  gave_up = !cycle.text.empty();
+  if (gave_up && !give_up(cycle))
+    throw deadlock{vain(cycle)};
 }
 
 wait_edge::~wait_edge() {

@@ -5,6 +5,7 @@
 
 #include "core/extras.hpp"
 #include "core/runtime.hpp"
+#include "core/wait_graph.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
 #include "troupe/wait.hpp"
@@ -18,7 +19,8 @@ public:
     wait_group* group = nullptr;
     state_base* state = nullptr; // counted while linked
     std::size_t index = 0;
-    bool linked = false; // the owner's view
+    bool linked = false;  // the owner's view
+    bool yielded = false; // likewise
     member() : waiter(&settled) {}
   };
 
@@ -43,6 +45,7 @@ public:
     m.state = &s;
     s.retain();
     m.linked = true;
+    nested_ = nested_ || s.ops->next_part != nullptr;
     refs_.fetch_add(1, std::memory_order_relaxed);
     if (!s.add_waiter(m)) {
       {
@@ -66,8 +69,12 @@ public:
         return std::nullopt;
       if (help())
         continue;
+      auto gave_up = false;
+      wait_edge edge{waits_, gave_up};
+      if (gave_up)
+        continue;
       auto wake = std::min(until, due);
-      sched::blocking_section section;
+      sched::blocking_section section{nested_};
       sched::futex_wait(signal_, seen,
                         wake == sched::never_ns ? -1 : wake - now);
     }
@@ -93,8 +100,28 @@ private:
       return std::nullopt;
     auto i = done_.front();
     done_.pop_front();
+    members_[i].yielded = true;
     return i;
   }
+
+  // What the owner waits for, as deadlock walkers see it: any that is left.
+  struct waits final : state_base {
+    wait_group* group;
+    explicit waits(wait_group* g) : state_base(&table), group(g) {
+      what = "several futures";
+    }
+    static state_base* next_part(const state_base* s, std::size_t& i) noexcept {
+      auto* g = static_cast<const waits*>(s)->group;
+      while (i < g->size_) {
+        auto& m = g->members_[i++];
+        if (m.linked && !m.yielded)
+          return m.state;
+      }
+      return nullptr;
+    }
+    static constexpr state_ops table{
+      .destroy = nullptr, .next_part = &next_part, .one_part_is_enough = true};
+  };
 
   // A task of a pool runs what it waits for and nobody has begun.
   bool help() {
@@ -131,11 +158,13 @@ private:
       delete this;
   }
 
+  waits waits_{this};
   std::unique_ptr<member[]> members_;
   const std::size_t size_;
   std::mutex mutex_;
   std::deque<std::size_t> done_; // under mutex_
   std::int64_t next_due_ = 0;    // the owner's: nothing is due before
+  bool nested_ = false;          // the owner's: some members wait for others
   std::size_t helped_ = 0; // the owner's: members before it were offered help
   std::atomic<std::uint32_t> signal_{0};
   std::atomic<std::uint32_t> refs_{1};
@@ -223,20 +252,34 @@ void notify_continuation(waiter* w, state_base&) noexcept {
 }
 
 // Lets a deadline pass for a state at which only continuations look.
+// References: one of the state, while it may still notify; one of the timers,
+// while it may still fire, which whoever makes it holds until then.
 struct expiry final : waiter, sched::timer_node, pooled {
   state_ptr<state_base> of;
-  sched::timer_thread* timers;
+  home_block& home; // the state may settle long after the system is gone
+  bool linked = false, is_settled = false; // under home.timers_mutex
+  std::atomic<int> refs{2};
 
-  expiry(state_base& s, sched::timer_thread& t) : waiter(&settled), timers(&t) {
+  expiry(state_base& s, home_block& h) : waiter(&settled), home(h) {
     s.retain();
     of = state_ptr<state_base>{&s};
     fire = &passed;
   }
+  void release(int n) {
+    if (refs.fetch_sub(n, std::memory_order_acq_rel) == n)
+      delete this;
+  }
   static void settled(waiter* w, state_base&) noexcept {
     auto* self = static_cast<expiry*>(w);
-    if (self->timers->remove(*self))
-      delete self;
-    // else it fires at this moment and frees itself
+    auto n = 1;
+    {
+      std::lock_guard guard{self->home.timers_mutex};
+      self->is_settled = true;
+      auto* timers = self->home.timers;
+      if (self->linked && (timers == nullptr || timers->remove(*self)))
+        n = 2; // it will not fire
+    }
+    self->release(n);
   }
   static void passed(sched::timer_node* n) noexcept {
     auto* self = static_cast<expiry*>(n);
@@ -253,10 +296,10 @@ struct expiry final : waiter, sched::timer_node, pooled {
 void flush_expiries() {
   for (auto* e : std::exchange(expiry::expired, {})) {
     e->of->expire(INT64_MAX);
-    delete e;
+    e->release(2);
   }
   for (auto* e : std::exchange(expiry::finished, {}))
-    delete e;
+    e->release(1);
 }
 
 continuation::continuation(void (*f)(continuation*, bool) noexcept)
@@ -270,13 +313,17 @@ void continue_with(state_base& from, continuation* next) {
   next->home = current.self;
   if (from.due != INT64_MAX && !from.is_settled()) {
     if (auto* rt = runtime::of_this_thread(); rt != nullptr)
-      watch_deadline(from, *rt);
+      watch_deadline(from, rt->home());
     else if (from.callee != nullptr)
-      watch_deadline_of_callee(from);
+      watch_deadline(from, from.callee->home());
   }
   if (next->home != nullptr) {
     next->incarnation = next->home->incarnation();
     retain(next->home);
+    // `f` runs there: whoever waits for its result waits for that actor.
+    retain_weak(next->home);
+    next->target->callee = next->home;
+    next->target->what = "then";
   }
   if (from.add_waiter(*next))
     return;
@@ -285,19 +332,22 @@ void continue_with(state_base& from, continuation* next) {
   next->run(next, true);
 }
 
-void watch_deadline(state_base& s, runtime& rt) {
-  auto& timers = rt.scheduler().timers();
-  auto* e = new expiry{s, timers};
-  timers.add(*e, s.due);
-  if (!s.add_waiter(*e))
-    expiry::settled(e, s);
-}
-
-void watch_deadline_of_callee(state_base& s) {
-  auto& home = s.callee->home();
-  std::lock_guard guard{home.mutex};
-  if (home.rt != nullptr)
-    watch_deadline(s, *home.rt);
+void watch_deadline(state_base& s, home_block& home) {
+  auto* e = new expiry{s, home};
+  if (!s.add_waiter(*e)) {
+    e->release(2);
+    return;
+  }
+  {
+    std::lock_guard guard{home.timers_mutex};
+    if (!e->is_settled) {
+      e->linked = true;
+      if (home.timers != nullptr)
+        home.timers->add(*e, s.due);
+      return;
+    }
+  }
+  e->release(1);
 }
 
 } // namespace troupe::detail

@@ -77,7 +77,7 @@ void timer_thread::stop() {
 }
 
 void timer_thread::ensure_thread() {
-  if (!thread_.joinable() && !stopping_)
+  if (!stopping_ && !thread_.joinable())
     thread_ = std::thread{[this] { run(); }};
 }
 

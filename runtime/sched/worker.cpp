@@ -301,17 +301,24 @@ void worker::exit_blocking() {
   parent_.awake_.fetch_add(1);
 }
 
-blocking_section::blocking_section() {
+blocking_section::blocking_section(bool tell) {
   auto* w = worker::current();
   if (w == nullptr || w->blocked_)
     return;
   worker_ = w;
   w->enter_blocking();
+  if (tell)
+    told_ = w->listener_;
+  if (told_ != nullptr)
+    told_->wait_begins();
 }
 
 blocking_section::~blocking_section() {
-  if (worker_ != nullptr)
-    worker_->exit_blocking();
+  if (worker_ == nullptr)
+    return;
+  if (told_ != nullptr)
+    told_->wait_ends();
+  worker_->exit_blocking();
 }
 
 } // namespace troupe::sched

@@ -15,6 +15,17 @@ namespace troupe::sched {
 
 class scheduler;
 
+/// Told, in its thread, when the job that a worker runs begins and ends a wait
+/// that may hang on further jobs of the same kind.
+class wait_listener {
+public:
+  virtual void wait_begins() = 0;
+  virtual void wait_ends() = 0;
+
+protected:
+  ~wait_listener() = default;
+};
+
 class worker final : public caf::execution_unit {
 public:
   worker(scheduler& parent, std::size_t index);
@@ -37,6 +48,9 @@ public:
   std::uint64_t turn() const { return turn_.load(std::memory_order_relaxed); }
 
   bool is_busy() const { return busy_.load(std::memory_order_relaxed); }
+
+  /// Who wants to know of the waits of the job that runs; null for nobody.
+  void listen(wait_listener* l) { listener_ = l; }
 
   /// For how long the monitor has seen it in the same job; a lower bound.
   std::int64_t looked_at_for_ns() const {
@@ -79,6 +93,7 @@ private:
   std::atomic<bool> busy_{false};
   std::atomic<bool> stalled_{false}; // written under the scheduler's mutex
   bool blocked_ = false;
+  wait_listener* listener_ = nullptr;
   bool is_parked_ = false; // under the scheduler's mutex
   std::int64_t spin_ns_ = 5'000;
   std::uint64_t watched_turn_ = 0; // monitor only
@@ -92,16 +107,18 @@ private:
 };
 
 /// For as long as it lives the calling thread waits for something: if it is a
-/// worker, another may take its place. Nests; free on other threads.
+/// worker, another may take its place. Nests; free on other threads. `tell`:
+/// the job's wait_listener is told.
 class blocking_section {
 public:
-  blocking_section();
+  explicit blocking_section(bool tell = false);
   ~blocking_section();
   blocking_section(const blocking_section&) = delete;
   blocking_section& operator=(const blocking_section&) = delete;
 
 private:
   worker* worker_ = nullptr;
+  wait_listener* told_ = nullptr;
 };
 
 } // namespace troupe::sched

@@ -47,6 +47,7 @@ struct continuation : waiter, envelope {
   cell* home = nullptr;
   std::uint64_t incarnation =
     0; // of home: an object's continuations go with it
+  state_base* target = nullptr; // what `then` returned
   continuation(void (*f)(continuation*, bool) noexcept);
 };
 void continue_with(state_base& from, continuation* next);
@@ -127,7 +128,9 @@ public:
   /// when this has settled; returns the future of what `f` returns. Inside an
   /// actor `f` runs in that actor, as one of its messages; elsewhere as a job
   /// of its own, or at once when the result is there.
-  /// Errors: an error skips `f(value)` and goes on to the result.
+  /// Errors: an error skips `f(value)` and goes on to the result. A method that
+  ///         waits for the result of its own `then` gets deadlock: `f` could
+  ///         not run before the method ends. `co_await` this future instead.
   template <class F>
   auto then(F f) const;
 

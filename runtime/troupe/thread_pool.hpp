@@ -13,7 +13,9 @@
 // system has, the system starts the missing threads.
 // Who may call: anybody, from any thread, tasks included.
 // Waiting: a task that waits for another task of its pool runs it itself if
-//          nobody has begun it: a pool of one can't lock up by that.
+//          nobody has begun it; while it waits for when_all, when_any or what
+//          `then` returned, another takes its place: a pool of one can't lock
+//          up by that. Any other wait keeps its place.
 // A death:  leaving the scope drains: what was accepted runs to its end. A task
 //          that never ends is waited for; `shutdown` sets a limit.
 #pragma once

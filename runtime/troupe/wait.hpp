@@ -185,19 +185,20 @@ inline constexpr wait_function wait{};
 
 namespace detail {
 
-// Settles `to` when all of its parts have.
+// Settles when all of its parts have, with their values or the first error.
 template <class R>
-struct all_of final : pooled {
-  using value = std::conditional_t<std::is_void_v<R>, void, std::vector<R>>;
+using all_value = std::conditional_t<std::is_void_v<R>, void, std::vector<R>>;
+
+template <class R>
+struct all_of final : state<all_value<R>>, pooled {
   std::vector<future<R>> parts;
-  std::atomic<std::size_t> left;
-  state_ptr<state<value>> to{new plain_state<value>};
+  std::atomic<std::size_t> left{0};
+
+  all_of() : state<all_value<R>>(&table) {}
 
   struct part final : waiter, pooled {
-    std::shared_ptr<all_of> all;
-    explicit part(std::shared_ptr<all_of> a)
-      : waiter(&settled),
-        all(std::move(a)) {}
+    state_ptr<all_of> all;
+    explicit part(const state_ptr<all_of>& a) : waiter(&settled), all(a) {}
     static void settled(waiter* w, state_base& s) noexcept {
       std::unique_ptr<part> self{static_cast<part*>(w)};
       self->all->one_settled(s);
@@ -205,45 +206,72 @@ struct all_of final : pooled {
   };
 
   void one_settled(state_base& s) noexcept {
-    auto at = s.at.load(std::memory_order_acquire);
-    if (at != phase::value) {
+    auto how = s.at.load(std::memory_order_acquire);
+    if (how != phase::value) {
       s.observed.store(true, std::memory_order_relaxed);
-      to->fail(at == phase::error
-                 ? s.failure
-                 : std::make_exception_ptr(cancelled{"cancelled"}));
+      this->fail(how == phase::error
+                   ? s.failure
+                   : std::make_exception_ptr(cancelled{"cancelled"}));
     }
+    finish_one();
+  }
+
+  // Also called once when all parts are attached.
+  void finish_one() noexcept {
     if (left.fetch_sub(1, std::memory_order_acq_rel) != 1)
       return;
     if constexpr (std::is_void_v<R>) {
-      to->set();
-    } else if (!to->is_settled()) {
+      this->set();
+    } else if (!this->is_settled()) {
       try {
         std::vector<R> values;
         for (auto& f : parts)
           values.push_back(f.get());
-        to->set(std::move(values));
+        this->set(std::move(values));
       } catch (...) {
-        to->fail(std::current_exception());
+        this->fail(std::current_exception());
       }
     }
+    left.store(0); // seq_cst, and the gate after it: nobody sees the parts now
+    pass_gate();
+    parts.clear();
   }
+
+  static state_base* next_part(const state_base* s, std::size_t& i) noexcept {
+    auto& list = static_cast<const all_of*>(s)->parts;
+    return i < list.size() ? list[i++].shared_state().get() : nullptr;
+  }
+  static constexpr state_ops table{
+    .destroy = [](state_base* s) noexcept { delete static_cast<all_of*>(s); },
+    .next_part = &next_part};
 };
 
-struct any_of final : pooled {
-  state_ptr<state<std::size_t>> to{new plain_state<std::size_t>};
+// Settles with the index of the first of its parts that has.
+struct any_of final : state<std::size_t>, pooled {
+  std::vector<state_ptr<state_base>> parts;
+
+  any_of() : state<std::size_t>(&table) {}
 
   struct part final : waiter, pooled {
-    std::shared_ptr<any_of> any;
+    state_ptr<any_of> any;
     std::size_t index;
-    part(std::shared_ptr<any_of> a, std::size_t i)
+    part(const state_ptr<any_of>& a, std::size_t i)
       : waiter(&settled),
-        any(std::move(a)),
+        any(a),
         index(i) {}
     static void settled(waiter* w, state_base&) noexcept {
       std::unique_ptr<part> self{static_cast<part*>(w)};
-      self->any->to->set(self->index);
+      self->any->set(self->index);
     }
   };
+
+  static state_base* next_part(const state_base* s, std::size_t& i) noexcept {
+    auto& list = static_cast<const any_of*>(s)->parts;
+    return i < list.size() ? list[i++].get() : nullptr;
+  }
+  static void free(state_base* s) noexcept { delete static_cast<any_of*>(s); }
+  static constexpr state_ops table{
+    .destroy = &free, .next_part = &next_part, .one_part_is_enough = true};
 };
 
 template <class Part>
@@ -261,20 +289,20 @@ template <class Range>
 auto when_all(Range&& fs) {
   using future_type = std::remove_cvref_t<decltype(*std::begin(fs))>;
   using R = typename future_type::value_type;
-  auto all = std::make_shared<detail::all_of<R>>();
+  using all_type = detail::all_of<R>;
+  detail::state_ptr<all_type> all{new all_type};
   for (auto&& f : fs)
     all->parts.push_back(detail::awaitable(f));
   for (auto& f : all->parts)
-    all->to->due = std::min(all->to->due, f.shared_state()->due);
-  future<typename detail::all_of<R>::value> result{all->to};
+    all->due = std::min(all->due, f.shared_state()->due);
+  all->retain();
+  future<detail::all_value<R>> result{
+    detail::state_ptr<detail::state<detail::all_value<R>>>{all.get()}};
   all->left = all->parts.size() + 1;
   for (auto& f : all->parts)
-    detail::attach(std::make_unique<typename detail::all_of<R>::part>(all),
+    detail::attach(std::make_unique<typename all_type::part>(all),
                    *f.shared_state());
-  struct done : detail::state_base {
-    done() : state_base(nullptr) { at = detail::phase::value; }
-  } last;
-  all->one_settled(last);
+  all->finish_one();
   return result;
 }
 
@@ -289,11 +317,17 @@ future<std::size_t> when_any(Range&& fs) {
     parts.push_back(detail::awaitable(f));
   if (parts.empty())
     throw bad_argument{"when_any of no futures would wait for ever"};
-  auto any = std::make_shared<detail::any_of>();
-  any->to->due = 0;
-  for (auto& f : parts)
-    any->to->due = std::max(any->to->due, f.shared_state()->due);
-  future<std::size_t> result{any->to};
+  detail::state_ptr<detail::any_of> any{new detail::any_of};
+  any->due = 0;
+  for (auto& f : parts) {
+    auto& s = *f.shared_state();
+    any->due = std::max(any->due, s.due);
+    s.retain();
+    any->parts.push_back(detail::state_ptr<detail::state_base>{&s});
+  }
+  any->retain();
+  future<std::size_t> result{
+    detail::state_ptr<detail::state<std::size_t>>{any.get()}};
   for (std::size_t n = 0; n < parts.size(); ++n)
     detail::attach(std::make_unique<detail::any_of::part>(any, n),
                    *parts[n].shared_state());

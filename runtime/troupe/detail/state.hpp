@@ -48,6 +48,12 @@ struct state_ops {
   reply_node* (*reply)(state_base*) noexcept = nullptr;
   /// Brings the answer nearer for a moment: looks where it will come from.
   void (*look)(state_base*) noexcept = nullptr;
+  /// For when_all, then and the like: the next of the states that this one
+  /// waits for (the first for i = 0; counts `i` on), null when there are no
+  /// more. Called under the gate of the wait graph while this is not settled.
+  state_base* (*next_part)(const state_base*,
+                           std::size_t& i) noexcept = nullptr;
+  bool one_part_is_enough = false;
 };
 
 enum class phase : std::uint8_t {
@@ -116,6 +122,17 @@ struct state_base {
 
   void finish(phase final) noexcept;
 
+  /// Fails it if nobody has begun it: then it will never run.
+  bool refuse(std::exception_ptr error) noexcept {
+    auto now = phase::pending;
+    if (!at.compare_exchange_strong(now, phase::settling,
+                                    std::memory_order_acq_rel))
+      return false;
+    failure = std::move(error);
+    finish(phase::error);
+    return true;
+  }
+
   bool fail(std::exception_ptr error) noexcept {
     if (!begin_settle())
       return false;
@@ -143,6 +160,9 @@ struct state_base {
 /// settled. On a worker the scheduler puts another in its place; inside an
 /// actor a cycle of waits throws `deadlock`. Expires the state when it is due.
 bool wait_settled(state_base& s, std::int64_t until);
+
+/// After a seq_cst store that hides them, the parts of next_part may go.
+void pass_gate() noexcept;
 
 /// Throws the failure or the cancellation of a settled state.
 [[noreturn]] void throw_failure(state_base& s);

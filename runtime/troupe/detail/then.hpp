@@ -40,20 +40,45 @@ void settle_with(const state_ptr<state<R>>& to, F&& f) noexcept {
   }
 }
 
+// What `then` returns: it waits for another state, which a walker may see until
+// the continuation runs.
+template <class R>
+struct then_state final : state<R>, pooled {
+  std::atomic<state_base*> source{nullptr};
+
+  then_state() : state<R>(&table) {}
+  static state_base* next_part(const state_base* s, std::size_t& i) noexcept {
+    return i++ == 0 ? static_cast<const then_state*>(s)->source.load()
+                    : nullptr;
+  }
+  static constexpr state_ops table{
+    .destroy =
+      [](state_base* s) noexcept { delete static_cast<then_state*>(s); },
+    .next_part = &next_part};
+};
+
 template <class R, class F>
 struct then_node final : continuation, pooled {
   using call = then_call<F, R>;
   using result = typename unwrap<std::decay_t<typename call::result>>::type;
 
   F f;
-  state_ptr<state<result>> to{new plain_state<result>};
+  state_ptr<then_state<result>> to{new then_state<result>};
 
-  explicit then_node(F fn) : continuation(&run_it), f(std::move(fn)) {}
+  then_node(F fn, state_base& source)
+    : continuation(&run_it),
+      f(std::move(fn)) {
+    to->source.store(&source);
+    target = to.get();
+  }
 
   static void run_it(continuation* base, bool alive) noexcept {
     std::unique_ptr<then_node> self{static_cast<then_node*>(base)};
+    self->to->source.store(nullptr);
+    pass_gate(); // `from` may go
+    state_ptr<state<result>> to{self->to.detach()};
     if (!alive) {
-      self->to->fail(std::make_exception_ptr(
+      to->fail(std::make_exception_ptr(
         actor_stopped{"the actor that called then() has stopped"}));
       return;
     }
@@ -62,17 +87,17 @@ struct then_node final : continuation, pooled {
     from->retain();
     from->observed.store(true, std::memory_order_relaxed);
     if constexpr (!call::takes_value) {
-      settle_with(self->to, [&] { return self->f(std::move(done)); });
+      settle_with(to, [&] { return self->f(std::move(done)); });
     } else {
       if (from->at.load() == phase::cancelled) {
-        if (self->to->begin_settle())
-          self->to->finish(phase::cancelled);
+        if (to->begin_settle())
+          to->finish(phase::cancelled);
       } else if (from->at.load() == phase::error) {
-        self->to->fail(from->failure);
+        to->fail(from->failure);
       } else if constexpr (std::is_void_v<R>) {
-        settle_with(self->to, self->f);
+        settle_with(to, self->f);
       } else {
-        settle_with(self->to, [&] { return self->f(done.get()); });
+        settle_with(to, [&] { return self->f(done.get()); });
       }
     }
   }
@@ -131,10 +156,13 @@ template <class R>
 template <class F>
 auto future<R>::then(F f) const {
   auto& s = checked();
-  auto* node = new detail::then_node<R, F>(std::move(f));
-  future<typename detail::then_node<R, F>::result> result{node->to};
+  using node_type = detail::then_node<R, F>;
+  using result = typename node_type::result;
+  auto* node = new node_type(std::move(f), s);
+  node->to->retain();
+  future<result> made{detail::state_ptr<detail::state<result>>{node->to.get()}};
   detail::continue_with(s, node);
-  return result;
+  return made;
 }
 
 } // namespace troupe
