@@ -6,6 +6,7 @@
 #include "core/extras.hpp"
 #include "core/log.hpp"
 #include "core/own_thread.hpp"
+#include "core/remote.hpp"
 #include "core/runtime.hpp"
 #include "core/timers.hpp"
 #include "sched/clock.hpp"
@@ -22,13 +23,21 @@ constinit thread_local cell* constructing = nullptr;
 // thread: they wait for their turn, so that chains don't recurse.
 thread_local std::vector<cell*>* ending = nullptr;
 
+remote_object& remote_of(cell& c) {
+  return *static_cast<remote_object*>(c.object());
+}
+
 struct stop_message final : envelope, pooled {
   const std::uint64_t incarnation; // which one is meant
 
   explicit stop_message(std::uint64_t i) : envelope(&table), incarnation(i) {}
   static void run(envelope* e, cell& self, void*) {
     std::unique_ptr<stop_message> m{static_cast<stop_message*>(e)};
-    if (m->incarnation == self.incarnation())
+    if (m->incarnation != self.incarnation())
+      return;
+    if (self.has(cell::flag_remote) && !self.is_down())
+      remote_of(self).link->stop(remote_of(self).target, false);
+    else
       self.quit();
   }
   static void drop(envelope* e, drop_reason) noexcept {
@@ -133,12 +142,16 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
     c->extras().box = std::make_unique<bounded_box>(o.box);
     c->set(flag_bounded);
   }
+  if (o.is_remote) {
+    c->extras().remote = std::make_unique<remote_part>();
+    c->set(flag_remote);
+  }
   if (o.is_restartable) {
     c->extras().restart = std::make_unique<restart_part>(o.calls);
     c->set(flag_restartable);
   }
   if (o.own_thread) {
-    c->extras().thread = std::make_shared<own_thread>(c);
+    c->extras().thread = std::make_shared<own_thread>(c, o.driver);
     c->set(flag_own_thread);
   }
   return c;
@@ -192,7 +205,8 @@ void commit_cell(cell* c, envelope* first) {
   }
   if (c->has(cell::flag_own_thread)) {
     auto thread = c->extras().thread;
-    if (!rt.threads().run_now([thread] { thread->loop(); })) {
+    if (!thread->is_driven()
+        && !rt.threads().run_now([thread] { thread->loop(); })) {
       cancel();
       throw rejected{
         "spawn<" + plain_name(c->info().name) + ">: all "
@@ -267,6 +281,11 @@ bool cell::is_suspended() const {
 }
 
 void cell::run_message(envelope* e, activity& at) {
+  if (has(flag_remote) && e->ops->kind == message_kind::call) [[unlikely]] {
+    auto& object = remote_of(*this);
+    object.link->forward(*this, object.target, e);
+    return;
+  }
   current.op = e->ops;
   current.deadline = INT64_MAX;
   at.op.store(e->ops, std::memory_order_relaxed);
@@ -307,8 +326,9 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
                                            std::size_t max) {
   constexpr auto ends = flag_killed | flag_quit;
   auto* w = static_cast<sched::worker*>(host);
-  auto& at = w != nullptr ? home().rt->activity_of(w->index())
-                          : extras().thread->at;
+  auto& at = w != nullptr       ? home().rt->activity_of(w->index())
+             : has(flag_remote) ? extras().remote->at
+                                : extras().thread->at;
   context_scope scope{this, home().rt};
   at.self.store(this, std::memory_order_relaxed);
   if (w == nullptr)

@@ -100,6 +100,11 @@ public:
   caf::actor_control_block* block() const {
     return caf::actor_control_block::from(this);
   }
+  /// The same where the cell itself may be gone already.
+  static caf::actor_control_block* block_of(const cell* c) {
+    return reinterpret_cast<caf::actor_control_block*>(
+      reinterpret_cast<std::uintptr_t>(c) - CAF_CACHE_LINE_SIZE);
+  }
   // The 8 bytes that the control block leaves free in its cache line.
   const class_entry*& entry_slot() const {
     return *reinterpret_cast<const class_entry**>(
@@ -189,6 +194,7 @@ public:
   static constexpr std::uint32_t flag_down = 256;    // it has no object
   static constexpr std::uint32_t flag_retired = 512; // its next end is the last
   static constexpr std::uint32_t flag_told = 1024;   // so are its monitors
+  static constexpr std::uint32_t flag_remote = 2048; // see core/remote.hpp
 
   bool has(std::uint32_t flag) const {
     return (flags_.load(std::memory_order_relaxed) & flag) != 0;

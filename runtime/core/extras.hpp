@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "core/context.hpp"
+#include "core/remote.hpp"
 #include "sched/timer_wheel.hpp"
 #include "troupe/actor.hpp"
 #include "troupe/placement.hpp"
@@ -96,6 +97,7 @@ struct cell_extras {
   std::exception_ptr failure;
   std::unique_ptr<restart_part> restart;        // fixed before it is shared
   std::atomic<monitor_list*> monitors{nullptr}; // made when first needed
+  std::unique_ptr<remote_part> remote;          // fixed before it is shared
 
   // The earliest deadline among the records, as far as the wheel knows.
   struct deadline_node : sched::timer_node {};

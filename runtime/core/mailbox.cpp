@@ -62,6 +62,11 @@ void cell::schedule() {
 }
 
 void cell::schedule_owning() {
+  if (has(flag_remote)) [[unlikely]] { // whoever sends forwards
+    while (resume(nullptr, 1000) == resume_later) {}
+    release(this);
+    return;
+  }
   if (has(flag_own_thread)) {
     extras().thread->wake();
     return;

@@ -10,12 +10,19 @@ namespace troupe::detail {
 void own_thread::wake() {
   std::uint32_t nothing = 0;
   word_.compare_exchange_strong(nothing, 1, std::memory_order_release);
-  sched::futex_wake(word_);
+  told();
 }
 
 void own_thread::finish() {
   word_.store(2, std::memory_order_release);
-  sched::futex_wake(word_);
+  told();
+}
+
+void own_thread::told() {
+  if (is_driven())
+    driver_.wake(driver_.of);
+  else
+    sched::futex_wake(word_);
 }
 
 void own_thread::loop() {
@@ -27,15 +34,19 @@ void own_thread::loop() {
     }
     if (seen == 2)
       return;
-    std::uint32_t woken = 1;
-    if (!word_.compare_exchange_strong(woken, 0, std::memory_order_acquire))
-      continue;
-    auto result = caf::resumable::resume_later;
-    while (result == caf::resumable::resume_later)
-      result = cell_->resume(nullptr, 1000);
-    // May be the last reference; `finish` is called then.
-    release(cell_);
+    step();
   }
+}
+
+void own_thread::step() {
+  std::uint32_t woken = 1;
+  if (!word_.compare_exchange_strong(woken, 0, std::memory_order_acquire))
+    return;
+  auto result = caf::resumable::resume_later;
+  while (result == caf::resumable::resume_later)
+    result = cell_->resume(nullptr, 1000);
+  // May be the last reference; `finish` is called then.
+  release(cell_);
 }
 
 } // namespace troupe::detail

@@ -94,6 +94,7 @@ void child::send(const wire::frame_header& head,
     late.bytes.append(payload);
     if (road != nullptr)
       late.fds = road->attached;
+    backlog_bytes_.store(backlog_bytes() + size, std::memory_order_relaxed);
     backlog_.push_back(std::move(late));
     flush_locked();
   } catch (const decode_error& e) {
@@ -130,6 +131,8 @@ void child::flush_locked() {
       first.at += n;
     }
     if (n == rest.size()) {
+      backlog_bytes_.store(backlog_bytes() - first.bytes.size(),
+                           std::memory_order_relaxed);
       backlog_.pop_front();
       continue;
     }

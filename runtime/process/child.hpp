@@ -110,6 +110,9 @@ public:
   [[nodiscard]] bool has_backlog() const noexcept {
     return has_backlog_.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] std::size_t backlog_bytes() const noexcept {
+    return backlog_bytes_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] int bell() const noexcept { return bell_.get(); }
   [[nodiscard]] int stderr_end() const noexcept { return stderr_.get(); }
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
@@ -150,10 +153,11 @@ private:
   std::atomic<bool> ended_{false};
 
   std::mutex send_mutex_;
-  ring_writer requests_;                 // under send_mutex_
-  std::deque<pending> backlog_;          // under send_mutex_
-  bool broken_ = false;                  // under send_mutex_
-  std::atomic<bool> has_backlog_{false}; // written under send_mutex_
+  ring_writer requests_;                      // under send_mutex_
+  std::deque<pending> backlog_;               // under send_mutex_
+  bool broken_ = false;                       // under send_mutex_
+  std::atomic<bool> has_backlog_{false};      // written under send_mutex_
+  std::atomic<std::size_t> backlog_bytes_{0}; // likewise
 
   std::atomic_flag pumping_;
   std::atomic<std::uint32_t> lookers_{0};

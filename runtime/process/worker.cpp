@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-// worker: what runs in a forked process. Its main thread takes requests from
-// the ring, one by one; a watcher thread looks after the socket: the parent's
-// end (then the whole group goes, busy or not), pings, cancels, descriptors,
-// and the limit of memory.
+#include "process/worker.hpp"
+
 #include "core/context.hpp"
 #include "process/channel.hpp"
 #include "process/crash.hpp"
@@ -35,7 +33,6 @@ namespace troupe::process {
 
 namespace {
 
-constexpr std::int64_t spin_least_ns = 2'000, spin_most_ns = 50'000;
 constexpr unsigned results_per_bell = 16;
 constexpr std::int64_t memory_look_ns = 5'000'000;
 
@@ -59,128 +56,48 @@ std::int64_t resident_bytes(int statm) {
     ::pause();
 }
 
-class worker {
-public:
-  worker(descriptor socket, descriptor memory, descriptor bell,
-         const worker_limits& limits)
-    : socket_(std::move(socket)),
-      bell_(std::move(bell)),
-      memory_(shared_memory::map(std::move(memory))),
-      page_(memory_.page()),
-      requests_(page_.requests, memory_.requests()),
-      responses_(page_.responses, memory_.responses()),
-      memory_max_(limits.memory_bytes),
-      statm_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {
-    node_ = "process " + std::to_string(::getpid());
-  }
+} // namespace
 
-  [[noreturn]] void run();
-
-  black_box& box() { return page_.box; }
-
-private:
-  // -- main thread ------------------------------------------------------------
-
-  void wait_for_request();
-  void consume(std::size_t n);
-  void handle(const wire::frame_header& head,
-              std::span<const std::byte> payload);
-  bool begin(std::uint64_t call);
-  void end_task();
-  void perform(const wire::frame_header& head,
-               std::span<const std::byte> payload, incoming& road);
-  void send(std::span<const std::byte> frame);
-  void send_fds(const wire::attachments& road);
-  void ring_bell();
-  void published();
-
-  // -- watcher thread ---------------------------------------------------------
-
-  void watch();
-  bool read_notes();
-  void check_memory();
-  std::vector<descriptor> take_fds(std::size_t n);
-
-  descriptor socket_, bell_;
-  shared_memory memory_;
-  shared_page& page_;
-  ring_reader requests_;
-  ring_writer responses_;
-  const std::int64_t memory_max_;
-  const descriptor statm_;
-  pthread_t main_{};
-  std::string node_;
-  std::int64_t spin_ns_ = spin_most_ns;
-  unsigned unrung_ = 0;
-  wire::buffer out_;
-  wire::frame_decoder decoder_;
-
-  std::mutex mutex_;
-  std::condition_variable has_fds_;
-  std::deque<std::vector<descriptor>> fds_; // under mutex_
-  std::uint64_t running_ = 0;               // under mutex_
-  std::stop_source stop_;                   // under mutex_
-  std::atomic<std::int64_t> baseline_{0};   // resident when it began
-  bool over_ = false;
-};
+worker::worker(descriptor socket, descriptor memory, descriptor bell,
+               const worker_limits& limits)
+  : socket_(std::move(socket)),
+    bell_(std::move(bell)),
+    memory_(shared_memory::map(std::move(memory))),
+    page_(memory_.page()),
+    requests_(page_.requests, memory_.requests()),
+    responses_(page_.responses, memory_.responses()),
+    memory_max_(limits.memory_bytes),
+    statm_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {
+  node_ = "process " + std::to_string(::getpid());
+}
 
 // -- requests -----------------------------------------------------------------
-
-void worker::wait_for_request() {
-  if (!requests_.is_empty())
-    return;
-  if (unrung_ != 0)
-    ring_bell();
-  const auto began = sched::now_ns();
-  const auto until = began + spin_ns_;
-  do {
-    for (int i = 0; i < 32; ++i) {
-      if (!requests_.is_empty())
-        return;
-      sched::cpu_relax();
-    }
-  } while (sched::now_ns() < until);
-  auto& asleep = page_.requests.reader_waits;
-  while (requests_.is_empty()) {
-    asleep.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (!requests_.is_empty())
-      break;
-    sleep_on(asleep, 1, -1);
-  }
-  asleep.store(0, std::memory_order_relaxed);
-  spin_ns_ = sched::now_ns() - began < 2 * spin_most_ns
-               ? spin_most_ns
-               : std::max(spin_least_ns, spin_ns_ / 2);
-}
 
 void worker::run() {
   main_ = ::pthread_self();
   std::thread{[this] { watch(); }}.detach();
-  wire::buffer hello;
-  wire::append_frame(hello, {.kind = wire::frame_kind::hello});
-  send(hello.bytes());
-  ring_bell();
-  while (!over_) {
-    wait_for_request();
-    const auto bytes = requests_.peek();
-    // A frame in one piece is read where it is: the parent is trusted, and does
-    // not write there before we say so.
-    if (!decoder_.is_midway()) {
-      if (auto frame = wire::next_frame(bytes)) {
-        const auto size = frame->size_bytes();
-        handle(frame->head, frame->payload);
-        consume(size);
-        continue;
-      }
-    }
-    consume(decoder_.push(bytes));
-    if (decoder_.is_ready()) {
-      const auto frame = decoder_.take();
-      handle(frame.head, frame.payload.bytes());
-    }
+  wire::attachments none;
+  send({.kind = wire::frame_kind::hello}, {}, none);
+  {
+    const std::lock_guard guard{send_mutex_};
+    ring_bell();
   }
+  while (!over_) {
+    wait_for([] { return false; });
+    read_frame([this](auto& head, auto payload, auto& road) {
+      handle(head, payload, road);
+    });
+  }
+  end();
+}
+
+void worker::end() {
+  ring_if_owed();
   std::exit(0);
+}
+
+void worker::consume_first() {
+  consume(std::exchange(in_place_bytes_, 0));
 }
 
 void worker::consume(std::size_t n) {
@@ -189,6 +106,7 @@ void worker::consume(std::size_t n) {
   auto& waits = page_.requests.writer_waits;
   if (waits.load(std::memory_order_relaxed) != 0) {
     waits.store(0, std::memory_order_relaxed);
+    const std::lock_guard guard{send_mutex_};
     ring_bell();
   }
 }
@@ -212,10 +130,9 @@ void worker::end_task() {
 }
 
 void worker::handle(const wire::frame_header& head,
-                    std::span<const std::byte> payload) {
-  incoming road;
-  if (head.attachments != 0)
-    road.fds = take_fds(head.attachments);
+                    std::span<const std::byte> payload, incoming& road) {
+  if (head.kind == wire::frame_kind::spawn)
+    host_actor(*this, head, payload, road);
   if (head.kind == wire::frame_kind::stop) {
     over_ = true;
     return;
@@ -280,17 +197,41 @@ void worker::perform(const wire::frame_header& head,
   } else if (out_.size() >= attached_bytes_min) {
     attach_payload(out_, results);
   }
-  if (!results.attached.empty())
-    send_fds(results);
-  send(out_.bytes());
-  published();
+  {
+    const std::lock_guard guard{send_mutex_};
+    if (!results.attached.empty())
+      send_fds(results);
+    send_bytes(out_.bytes());
+    published();
+  }
   if (out_.capacity() > (std::size_t{4} << 20))
     out_ = {};
 }
 
 // -- responses ----------------------------------------------------------------
 
-void worker::send(std::span<const std::byte> bytes) {
+void worker::send(const wire::frame_header& head,
+                  std::span<const std::byte> payload, wire::attachments& road) {
+  auto header = head;
+  header.payload_bytes = payload.size();
+  header.attachments = static_cast<std::uint32_t>(road.attached.size());
+  std::byte bytes[wire::frame_header::size_bytes];
+  wire::store_header(bytes, header);
+  const std::lock_guard guard{send_mutex_};
+  if (!road.attached.empty())
+    send_fds(road);
+  send_bytes(bytes);
+  send_bytes(payload);
+  published();
+}
+
+void worker::ring_if_owed() {
+  const std::lock_guard guard{send_mutex_};
+  if (unrung_ != 0)
+    ring_bell();
+}
+
+void worker::send_bytes(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const auto n = std::min(responses_.room(), bytes.size());
     if (n != 0) {
@@ -411,6 +352,8 @@ std::vector<descriptor> worker::take_fds(std::size_t n) {
   fds.resize(n);
   return fds;
 }
+
+namespace {
 
 // -- birth --------------------------------------------------------------------
 

@@ -301,8 +301,14 @@ void worker::exit_blocking() {
   parent_.awake_.fetch_add(1);
 }
 
+constinit thread_local block_hook on_block;
+
 blocking_section::blocking_section(bool tell) {
   auto* w = worker::current();
+  if (w == nullptr && on_block.blocks != nullptr) {
+    hooked_ = true;
+    on_block.blocks(on_block.of);
+  }
   if (w == nullptr || w->blocked_)
     return;
   worker_ = w;
@@ -314,8 +320,11 @@ blocking_section::blocking_section(bool tell) {
 }
 
 blocking_section::~blocking_section() {
-  if (worker_ == nullptr)
+  if (worker_ == nullptr) {
+    if (hooked_)
+      on_block.goes_on(on_block.of);
     return;
+  }
   if (told_ != nullptr)
     told_->wait_ends();
   worker_->exit_blocking();

@@ -106,6 +106,14 @@ private:
   std::thread thread_;
 };
 
+/// Told when its thread, which is no worker, blocks and goes on.
+struct block_hook {
+  void (*blocks)(void* of) = nullptr;
+  void (*goes_on)(void* of) = nullptr;
+  void* of = nullptr;
+};
+extern constinit thread_local block_hook on_block;
+
 /// For as long as it lives the calling thread waits for something: if it is a
 /// worker, another may take its place. Nests; free on other threads. `tell`:
 /// the job's wait_listener is told.
@@ -117,6 +125,7 @@ public:
   blocking_section& operator=(const blocking_section&) = delete;
 
 private:
+  bool hooked_ = false;
   worker* worker_ = nullptr;
   wait_listener* told_ = nullptr;
 };

@@ -3,6 +3,7 @@
 // come first among the arguments of `spawn`, in any order.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 
 namespace troupe {
@@ -12,6 +13,23 @@ struct on_workers {};
 
 /// On a thread of its own: for code that blocks (files, libraries that wait).
 struct on_thread {};
+
+/// In a process of its own: for code that may crash, leak or take too much.
+/// `sys.spawn<T>(in_process{.memory_max_bytes = 64u << 20}, args...)`; stands
+/// last among the options. Arguments of the constructor and of methods must
+/// travel (sendable.hpp); handles do. A death of the process is a failure of
+/// the actor: asks fail with worker_died, its supervisor starts another.
+struct in_process {
+  /// What it may take beyond what a process starts with. Default 0: no limit.
+  std::size_t memory_max_bytes = 0;
+  /// CPU time of its whole life. Default 0: no limit.
+  std::chrono::seconds cpu_time_max{0};
+  /// Default 0: as the parent.
+  int open_files_max = 0;
+  int nice = 0;
+  /// After a kill it is ended by force this much later.
+  std::chrono::nanoseconds grace = std::chrono::milliseconds{200};
+};
 
 /// What happens when a bound is reached.
 enum class full_policy : unsigned char {

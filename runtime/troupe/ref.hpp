@@ -181,6 +181,37 @@ private:
   detail::cell* cell_ = nullptr;
 };
 
+namespace detail {
+
+struct class_info;
+template <class T>
+constexpr const class_info& remote_info(); // system.hpp
+void write_ref(wire::writer& out, cell* c);
+cell* read_ref(wire::reader& in, const class_info& of);
+
+} // namespace detail
+
+/// A handle travels to where its road knows actors (in_process, a node); there
+/// it is a handle to the same actor.
+template <class T>
+struct wire::codec<ref<T>> {
+  static constexpr bool fixed = false;
+  static constexpr bool bitwise = false;
+  static constexpr std::size_t bytes_min = 1;
+
+  template <class...>
+  static consteval bool travels() {
+    return true;
+  }
+  static void write(writer& out, const ref<T>& x) {
+    troupe::detail::write_ref(out, x.get());
+  }
+  static void read(reader& in, ref<T>& x) {
+    x = ref<T>::adopt(
+      troupe::detail::read_ref(in, troupe::detail::remote_info<T>()));
+  }
+};
+
 /// What `ref::within` returns.
 template <class T>
 class limited_ref {

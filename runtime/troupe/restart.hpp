@@ -51,7 +51,9 @@ void construct_from(void* memory) {
 
 template <class T, class A, class... As>
 void construct_from(void* memory, const A& a, const As&... as) {
-  if constexpr (spawn_option<A>)
+  if constexpr (std::is_same_v<A, in_process>)
+    construct_remote<T>(memory, a, as...);
+  else if constexpr (spawn_option<A>)
     construct_from<T>(memory, as...);
   else
     construct<T>(memory, a, as...);
@@ -69,7 +71,13 @@ struct construction_of final : construction {
     std::apply([&](const As&... as) { construct_from<T>(memory, as...); },
                args);
   }
-  envelope* first() override { return start_message<T>(); }
+  envelope* first() override {
+    // A remote one starts by itself, where it is.
+    if constexpr ((std::is_same_v<As, in_process> || ...))
+      return nullptr;
+    else
+      return start_message<T>();
+  }
 };
 
 } // namespace detail

@@ -96,10 +96,52 @@ inline constexpr class_info info_of{
   std::is_base_of_v<actor, T>,
   std::is_base_of_v<reentrant, T>};
 
+class remote_link; // core/remote.hpp
+
+/// The object of an actor that lives in another process: the way to it.
+struct remote_object {
+  std::shared_ptr<remote_link> link;
+  std::uint64_t target = 0;
+
+  remote_object() = default;
+  remote_object(const remote_object&) = delete;
+  remote_object& operator=(const remote_object&) = delete;
+  ~remote_object();
+  void on_stop(const stop_reason& why);
+};
+
+/// What the runtime knows about such an actor of class T.
+template <class T>
+inline constexpr class_info remote_info_of{
+  type_name<T>(),
+  sizeof(remote_object),
+  alignof(remote_object),
+  [](void* p) { static_cast<remote_object*>(p)->~remote_object(); },
+  [](void* p, const stop_reason& r) {
+    static_cast<remote_object*>(p)->on_stop(r);
+  },
+  nullptr,
+  true,
+  std::is_base_of_v<reentrant, T>};
+
+template <class T>
+constexpr const class_info& remote_info() {
+  return remote_info_of<T>;
+}
+
+/// Who does an own thread's work instead of a thread: is told when there is
+/// some.
+struct thread_driver {
+  void (*wake)(void* of) = nullptr;
+  void* of = nullptr;
+};
+
 struct spawn_options {
   bool own_thread = false;
   bool bounded = false;
   bool is_restartable = false;
+  bool is_remote = false;
+  thread_driver driver{};
   calls_during_restart calls = calls_during_restart::queued;
   mailbox box;
 };
@@ -172,6 +214,45 @@ ref<T> spawn_with(runtime& rt, const spawn_options& o, As&&... as) {
   return result;
 }
 
+/// Makes the process, the actor in it, and `object`, which is in the cell that
+/// is being made; in process/actor.cpp.
+void start_remote(void* object, const in_process& where,
+                  const wire::entry& constructor,
+                  const std::function<void(wire::writer&)>& arguments);
+
+/// Runs in the other process: makes the actor from arguments that came.
+struct actor_maker {
+  template <class T, class... As>
+  static void make(wire::invocation& call, As&&... as);
+};
+
+template <class T, class... As>
+void construct_remote(void* object, const in_process& where, const As&... as) {
+  wire::require_sendable<wire::packed_t<As>...>();
+  start_remote(
+    object, where,
+    wire::entry_of<wire::actor_thunk<T, actor_maker, wire::packed_t<As>...>>(),
+    [&](wire::writer& out) {
+      wire::encode_args<wire::packed_t<As>...>(out, as...);
+    });
+}
+
+template <class T, class... As>
+ref<T> spawn_remote(runtime& rt, spawn_options o, const in_process& where,
+                    const As&... as) {
+  o.is_remote = true;
+  auto* c = make_cell(rt, remote_info_of<T>, o);
+  try {
+    construct_remote<T>(object_of(c), where, as...);
+  } catch (...) {
+    abandon_cell(c);
+    throw;
+  }
+  auto result = ref<T>::adopt(c);
+  commit_cell(c, nullptr);
+  return result;
+}
+
 template <class T, class A, class... As>
 ref<T> spawn_parsed(runtime& rt, spawn_options o, A&& a, As&&... as);
 
@@ -182,7 +263,9 @@ ref<T> spawn_parsed(runtime& rt, spawn_options o) {
 
 template <class T, class A, class... As>
 ref<T> spawn_parsed(runtime& rt, spawn_options o, A&& a, As&&... as) {
-  if constexpr (spawn_option<A>) {
+  if constexpr (std::is_same_v<std::remove_cvref_t<A>, in_process>) {
+    return spawn_remote<T>(rt, o, a, as...);
+  } else if constexpr (spawn_option<A>) {
     apply(o, a);
     return spawn_parsed<T>(rt, o, std::forward<As>(as)...);
   } else {
@@ -248,6 +331,25 @@ public:
 private:
   std::unique_ptr<detail::runtime, void (*)(detail::runtime*)> runtime_;
 };
+
+namespace detail {
+
+/// `invocation::target` of a constructor.
+struct making {
+  runtime* rt;
+  spawn_options options;
+  cell* made = nullptr; // one reference
+};
+
+template <class T, class... As>
+void actor_maker::make(wire::invocation& call, As&&... as) {
+  auto& m = *static_cast<making*>(call.target);
+  auto r = spawn_with<T>(*m.rt, m.options, std::forward<As>(as)...);
+  m.made = r.get();
+  retain(m.made);
+}
+
+} // namespace detail
 
 template <class T, class... As>
 auto actor::spawn(As&&... as) {

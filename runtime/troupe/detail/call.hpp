@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "troupe/detail/name.hpp"
+#include "troupe/detail/remote_message.hpp"
 #include "troupe/task.hpp"
 
 namespace troupe::detail {
@@ -87,8 +88,11 @@ struct method_body;
 
 template <class T, auto M, class... Ps>
 struct method_body<T, M, parameters<Ps...>> {
+  using object_type = T;
   using result = typename method_traits<decltype(M)>::result;
   std::tuple<kept_t<Ps>...> args;
+
+  explicit method_body(std::tuple<kept_t<Ps>...>&& as) : args(std::move(as)) {}
 
   template <class... As>
   explicit method_body(std::in_place_t, As&&... as)
@@ -124,13 +128,14 @@ struct function_body {
 
 // -- services of core/cell.cpp ------------------------------------------------
 
-void post(cell* to, envelope* e);
+// An ask of an actor in another process: asks it to give it up; looks for the
+// answer for a moment.
+void stop_remote(state_base* s) noexcept;
+void look_for_remote(state_base* s) noexcept;
 
 // Claims an ask whose turn has come and makes its deadline the one of what
 // runs; false when it was cancelled or is late.
 bool begin_ask(state_base& s) noexcept;
-
-void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns);
 
 // Settles with the exception being handled, as an actor's asker gets it.
 void settle_thrown(state_base& s, cell& self) noexcept;
@@ -177,6 +182,10 @@ struct tell_message final : envelope, pooled {
   explicit tell_message(As&&... as)
     : envelope(&table),
       body(std::in_place, std::forward<As>(as)...) {}
+  template <class Args>
+  tell_message(from_wire, Args&& args)
+    : envelope(&table),
+      body(std::forward<Args>(args)) {}
 
   static void run(envelope* e, cell& self, void* object) {
     using result = typename Body::result;
@@ -210,8 +219,9 @@ struct tell_message final : envelope, pooled {
     frame.destroy();
   }
 
+  static constexpr remote_ops remote = remote_tell<tell_message, Body>();
   static constexpr message_ops table{&run, &drop, Body::name(),
-                                     message_kind::call};
+                                     message_kind::call, &remote};
 };
 
 // -- ask ----------------------------------------------------------------------
@@ -233,6 +243,12 @@ struct ask_message final : envelope,
                                      base(&states) {
     ::new (static_cast<void*>(std::addressof(body)))
       Body(std::in_place, std::forward<As>(as)...);
+  }
+  template <class Args>
+  ask_message(from_wire, Args&& args) : envelope(&table),
+                                        base(&states) {
+    ::new (static_cast<void*>(std::addressof(body)))
+      Body(std::forward<Args>(args));
   }
   ~ask_message() {}
 
@@ -290,8 +306,9 @@ struct ask_message final : envelope,
     leave(record, m);
   }
 
+  static constexpr remote_ops remote = remote_ask<ask_message, Body>();
   static constexpr message_ops table{&run, &drop, Body::name(),
-                                     message_kind::call};
+                                     message_kind::call, &remote};
   static void free_state(state_base* s) noexcept {
     delete static_cast<ask_message*>(static_cast<base*>(s));
   }
@@ -300,14 +317,16 @@ struct ask_message final : envelope,
     return &static_cast<ask_message*>(static_cast<base*>(s))->reply;
   }
 
-  static constexpr state_ops states{&free_state, nullptr, nullptr, &reply_of};
+  static constexpr state_ops states{&free_state, &stop_remote, nullptr,
+                                    &reply_of, &look_for_remote};
 
-private:
+  /// The arguments go, the state stays with its future.
   static void end(ask_message* m) noexcept {
     m->body.~Body();
     m->release();
   }
 
+private:
   static void leave(call_record* record, ask_message* m) noexcept {
     auto frame = record->frame;
     end_coroutine(*record);

@@ -23,6 +23,11 @@ enum class message_kind : std::uint8_t {
   urgent, // replies and kills: at once, also while a method is suspended
 };
 
+/// Says that a message is made of arguments that came from another process.
+struct from_wire {};
+
+struct remote_ops; // troupe/detail/remote_message.hpp
+
 /// What a kind of message can do: one constant per method.
 struct message_ops {
   /// Delivers to `object`, which is in `self`; disposes of the envelope, also
@@ -33,6 +38,8 @@ struct message_ops {
   /// Such as `counter::add`.
   std::string_view name;
   message_kind kind = message_kind::call;
+  /// How it goes to another process; null: it is the runtime's own.
+  const remote_ops* remote = nullptr;
 };
 
 struct alignas(16) envelope {

@@ -5,6 +5,7 @@
 
 #include "troupe/certificate.hpp"
 #include "troupe/detail/name.hpp"
+#include "troupe/detail/remote_message.hpp"
 #include "troupe/detail/wire/buffer.hpp"
 #include "troupe/detail/wire/carrier.hpp"
 #include "troupe/detail/wire/thunk.hpp"
@@ -67,19 +68,6 @@ std::size_t workers_of(const process_core& p) noexcept;
 void seal_arguments(remote_task& t);
 /// The error of a value that can't be read.
 void settle_undecodable(state_base& s) noexcept;
-
-template <class R>
-void decode_value(state<R>& s, wire::reader& in) {
-  if constexpr (std::is_void_v<R>) {
-    in.finish();
-    s.set();
-  } else {
-    R value{};
-    wire::decode(in, value);
-    in.finish();
-    s.set(std::move(value));
-  }
-}
 
 template <class R>
 struct process_task final : remote_task, detail::state<R>, pooled {

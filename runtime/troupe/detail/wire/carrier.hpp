@@ -42,7 +42,7 @@ public:
 };
 
 /// The segments that go with a message, collected while it is encoded.
-class attachments final : public attachment_carrier {
+class attachments : public attachment_carrier {
 public:
   static constexpr std::uint32_t most = 64; // frame_header::attachments_max
 

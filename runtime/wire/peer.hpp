@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// peer: what two processes say to each other about actors, over any carrier
+// that keeps frames in order. Both sides are alike.
+//
+//   exports  my actors that the other side may send to, by number. Each holds
+//            one handle until the other side says `release`.
+//   imports  its actors that I have handles to: a remote cell each.
+//   calls    my asks without an answer.
+//
+// Invariants: (1) a number is used once. (2) What the other side names is
+//             looked up, and its class compared with the method's: it can't
+//             make us call a wrong function or object. (3) After `closed` all
+//             calls have failed and all imports have ended or will.
+// A death:    an exported actor's end is told by `down`; a connection's by its
+//             carrier, who calls `closed`.
+// A race:     the last handle goes here while the other side sends it again:
+//             release carries how often it was received, and only a number
+//             that was received as often as it was sent is let go.
+#pragma once
+
+#include "core/remote.hpp"
+#include "wire/frame.hpp"
+
+#include <functional>
+#include <mutex>
+#include <unordered_map>
+
+namespace troupe::wire {
+
+namespace core = troupe::detail;
+
+/// A road on which handles travel: what their codec looks for.
+class ref_road {
+public:
+  virtual void write_ref(writer& out, core::cell* c) = 0;
+  virtual core::cell* read_ref(reader& in, const core::class_info& of) = 0;
+
+protected:
+  ~ref_road() = default;
+};
+
+class peer : public core::remote_link,
+             public core::answer_road,
+             public std::enable_shared_from_this<peer> {
+public:
+  explicit peer(core::runtime& rt) : runtime_(rt) {}
+  ~peer() override;
+
+  // -- the carrier's ----------------------------------------------------------
+
+  /// A frame about actors came. Errors: decode_error (the peer is broken).
+  void receive(const frame_header& head, std::span<const std::byte> payload,
+               attachment_carrier& road);
+
+  /// Nothing will come any more: calls fail with `why`, imports end.
+  void closed(const std::exception_ptr& why);
+
+  /// Runs an entry with what came.
+  void invoke(entry_kind kind, entry_id name,
+              std::span<const std::byte> payload, attachment_carrier& road,
+              void* target);
+  /// Asks the other side to make the actor that this is all about; `s` settles
+  /// when it is there. Its number is 1.
+  void send_spawn(const entry& constructor,
+                  const std::function<void(writer&)>& arguments,
+                  core::state<void>& s);
+  void answer_void(std::uint64_t call);
+  void answer_error(std::uint64_t call, const std::exception_ptr& e) noexcept;
+  [[nodiscard]] bool has_open_calls();
+
+  // -- handles that travel ----------------------------------------------------
+
+  /// Written into a message for the other side.
+  void write_ref(writer& out, core::cell* c);
+  /// One reference for the caller; null for an empty handle.
+  core::cell* read_ref(reader& in, const core::class_info& of);
+  /// The first export, without a message: the actor that this is all about.
+  std::uint64_t export_actor(core::cell* c);
+  core::cell* import_actor(std::uint64_t number, const core::class_info& of);
+  /// The stand-in is there already: the cell that is being made.
+  void adopt_import(std::uint64_t number, core::cell* stand_in);
+  [[nodiscard]] std::size_t exported();
+
+  // -- remote_link ------------------------------------------------------------
+
+  void forward(core::cell& from, std::uint64_t target,
+               core::envelope* e) noexcept override;
+  void stop(std::uint64_t target, bool kill) noexcept override;
+  void forget(std::uint64_t target) noexcept override;
+  void cancel(core::state_base& s) noexcept override;
+
+  // -- answer_road ------------------------------------------------------------
+
+  void answer(std::uint64_t call, const core::state_base& s,
+              void (*encode)(const core::state_base&,
+                             writer&)) noexcept override;
+
+protected:
+  /// Sends a frame, or keeps it until there is room; in order. Never blocks on
+  /// the other side. `has_room` false: nothing more should be sent now.
+  virtual void transmit(const frame_header& head,
+                        std::span<const std::byte> payload,
+                        attachments& road) = 0;
+  [[nodiscard]] virtual bool has_room() { return true; }
+  /// Where this is, for errors: "process 123".
+  [[nodiscard]] virtual std::string name() const = 0;
+  /// The other side wants the actor to end by force.
+  virtual void on_kill(core::cell& c);
+  /// An exported actor is of no more use there, or has ended.
+  virtual void on_export_gone(std::uint64_t) {}
+
+  core::runtime& runtime_;
+
+private:
+  struct exported_actor {
+    core::cell* actor = nullptr; // one strong reference
+    std::uint64_t sent = 0;      // how often the handle was written
+  };
+  struct imported_actor {
+    core::cell* stand_in = nullptr; // weak reference
+    std::uint64_t received = 0;
+  };
+  struct open_call {
+    core::state_base* state = nullptr; // one reference
+    const core::remote_ops* ops = nullptr;
+  };
+
+  void take_call(const frame_header& head, std::span<const std::byte> payload,
+                 attachment_carrier& road);
+  void take_answer(const frame_header& head, std::span<const std::byte> payload,
+                   attachment_carrier& road);
+  void take_down(const frame_header& head, std::span<const std::byte> payload);
+  void take_release(const frame_header& head);
+  void send_down(std::uint64_t number, const stop_reason& why) noexcept;
+  std::uint64_t export_locked(core::cell* c);
+  void check_room(const core::envelope& e);
+  void fail(core::cell& from, core::envelope* e, core::state_base* s,
+            std::exception_ptr why) noexcept;
+  void close_call(std::uint64_t call) noexcept;
+  void send_bare(const frame_header& head) noexcept;
+  std::uint64_t number_of(const core::cell* c);
+  void watch_end(core::cell* c, std::uint64_t number);
+
+  std::mutex mutex_;
+  std::unordered_map<std::uint64_t, exported_actor> exports_;    // mutex_
+  std::unordered_map<const core::cell*, std::uint64_t> numbers_; // mutex_
+  std::unordered_map<std::uint64_t, imported_actor> imports_;    // mutex_
+  std::unordered_map<std::uint64_t, open_call> calls_;           // mutex_
+  std::uint64_t last_export_ = 0;                                // mutex_
+  std::uint64_t last_call_ = 0;                                  // mutex_
+  std::exception_ptr closed_;                                    // mutex_
+};
+
+} // namespace troupe::wire
