@@ -326,9 +326,8 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
                                            std::size_t max) {
   constexpr auto ends = flag_killed | flag_quit;
   auto* w = static_cast<sched::worker*>(host);
-  auto& at = w != nullptr       ? home().rt->activity_of(w->index())
-             : has(flag_remote) ? extras().remote->at
-                                : extras().thread->at;
+  auto& at = w != nullptr ? home().rt->activity_of(w->index())
+                          : extras().thread->at;
   context_scope scope{this, home().rt};
   at.self.store(this, std::memory_order_relaxed);
   if (w == nullptr)

@@ -130,6 +130,8 @@ public:
   bool push_system(envelope* e);
   /// Appends an urgent message together with a reference to this cell.
   void push_owning(envelope* e);
+  /// Delivers at once where that is all there is to do; false: push it.
+  bool try_forward(envelope* e);
   void schedule();        // adds a reference
   void schedule_owning(); // takes one over
   std::size_t mailbox_size() const;

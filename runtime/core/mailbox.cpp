@@ -62,11 +62,6 @@ void cell::schedule() {
 }
 
 void cell::schedule_owning() {
-  if (has(flag_remote)) [[unlikely]] { // whoever sends forwards
-    while (resume(nullptr, 1000) == resume_later) {}
-    release(this);
-    return;
-  }
   if (has(flag_own_thread)) {
     extras().thread->wake();
     return;
@@ -145,6 +140,22 @@ envelope* cell::pop_pending() {
   pending_size_.store(pending_size_.load(std::memory_order_relaxed) - 1,
                       std::memory_order_relaxed);
   return e;
+}
+
+// An idle remote cell with nothing before `e`: the sender forwards it, in the
+// cell's place. What comes meanwhile waits for a worker.
+bool cell::try_forward(envelope* e) {
+  std::uintptr_t seen = idle_tag; // and no message
+  if (!has(flag_remote) || has(flag_bounded)
+      || !inbox_.compare_exchange_strong(seen, 0, std::memory_order_acq_rel))
+    return false;
+  {
+    const context_scope scope{this, home().rt};
+    run_message(e, extras().remote->at);
+  }
+  if (!try_rest())
+    schedule();
+  return true;
 }
 
 // -- posting ------------------------------------------------------------------
@@ -231,6 +242,8 @@ void post(cell* to, envelope* e) {
     owned.e = nullptr;
     return;
   }
+  if (to->try_forward(e))
+    return;
   if (!to->push(e, false))
     dead_letter_to(*to, e, drop_reason::stopped);
 }
@@ -266,6 +279,8 @@ void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
     }
     return;
   }
+  if (to->try_forward(e))
+    return;
   if (!to->push(e, false))
     dead_letter_to(*to, e, drop_reason::stopped);
 }

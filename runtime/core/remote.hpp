@@ -3,8 +3,8 @@
 // a `remote_object`: the link to that process and the number it has there. A
 // message whose turn has come is not run but forwarded.
 //
-// That never blocks and calls none of the user's methods, so it is done by the
-// thread that sends: a remote cell that becomes runnable runs right there.
+// That never blocks and calls none of the user's methods, so the thread that
+// sends does it (cell::try_forward) unless others are at it: no hand-over.
 // A stop is forwarded too; the cell ends when the other side says that the
 // actor has.
 #pragma once

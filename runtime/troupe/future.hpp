@@ -46,7 +46,7 @@ struct continuation : waiter, envelope {
   state_ptr<state_base> from;
   cell* home = nullptr;
   std::uint64_t incarnation =
-    0; // of home: an object's continuations go with it
+    0;                          // of home: an object's continuations go with it
   state_base* target = nullptr; // what `then` returned
   continuation(void (*f)(continuation*, bool) noexcept);
 };

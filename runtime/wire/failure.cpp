@@ -178,7 +178,8 @@ failure describe(const std::exception_ptr& error, std::string_view where,
     record.type = cut(e.type());
     record.what = cut(e.text());
     record.where = cut(e.where());
-    record.node = cut(e.node());
+    if (!e.node().empty())
+      record.node = cut(e.node());
     record.actor = e.actor();
     record.category = "task_failed";
   } catch (const std::exception& e) {
