@@ -281,6 +281,8 @@ bool cell::is_suspended() const {
 }
 
 void cell::run_message(envelope* e, activity& at) {
+  if (current.open != nullptr)
+    close_post();
   if (has(flag_remote) && e->ops->kind == message_kind::call) [[unlikely]] {
     auto& object = remote_of(*this);
     object.link->forward(*this, object.target, e);
@@ -558,6 +560,8 @@ void cell::push_stop() {
 }
 
 void cell::stop() {
+  if (current.open != nullptr)
+    close_post();
   if (!is_down())
     push_stop();
   if (has(flag_shutdown | flag_retired) && has(flag_restartable))

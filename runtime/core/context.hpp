@@ -10,6 +10,7 @@
 namespace troupe::detail {
 
 class runtime;
+struct shared_post;
 struct state_base;
 
 /// The message or task that runs on this thread. `self` is null in tasks and
@@ -21,10 +22,15 @@ struct context {
   std::int64_t deadline = INT64_MAX;
   state_base* asking = nullptr; // see answer_later
   const void* asking_tag = nullptr;
-  bool ending = false; // the actor's coroutines and object are going
+  shared_post* open = nullptr; // what this turn has posted last
+  bool ending = false;         // the actor's coroutines and object are going
 };
 
 extern constinit thread_local context current;
+
+/// Nothing can be added to what was posted last: something else is sent to the
+/// same actor, or something may have come in that has to be after it.
+void close_post() noexcept;
 
 /// For as long as it lives, another context.
 class context_scope {
@@ -34,7 +40,11 @@ public:
     current.self = self;
     current.home = home;
   }
-  ~context_scope() { current = saved_; }
+  ~context_scope() {
+    if (current.open != nullptr)
+      close_post();
+    current = saved_;
+  }
   context_scope(const context_scope&) = delete;
   context_scope& operator=(const context_scope&) = delete;
 

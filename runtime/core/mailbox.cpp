@@ -227,7 +227,52 @@ bool post_bounded(cell& to, envelope* e) {
 
 } // namespace
 
+// -- calls that share an envelope ---------------------------------------------
+
+void close_post() noexcept {
+  std::exchange(current.open, nullptr)->leave();
+}
+
+shared_post* open_post(const cell* to, const message_ops* ops) noexcept {
+  auto* open = current.open;
+  return open != nullptr && open->to == to && open->ops == ops ? open : nullptr;
+}
+
+void post_shared(shared_post* m) {
+  auto* to = m->to;
+  if (current.open != nullptr)
+    close_post();
+  // Other threads have no turns that end, bounded mailboxes count.
+  auto opens = current.self != nullptr && !to->has(cell::flag_bounded);
+  if (opens)
+    m->holders.store(2, std::memory_order_relaxed);
+  post(to, m);
+  if (opens)
+    current.open = m;
+}
+
+bool goes_on(const cell& self) noexcept {
+  return !self.has(cell::flag_killed | cell::flag_quit);
+}
+
+void count_dropped(cell& to, std::uint32_t n) noexcept {
+  to.home().dead_letters.fetch_add(n, std::memory_order_relaxed);
+}
+
+namespace {
+
+// What is sent now comes after what was posted before.
+void close_post_to(const cell* to) noexcept {
+  if (current.open != nullptr && current.open->to == to)
+    close_post();
+}
+
+} // namespace
+
+// -- all calls ----------------------------------------------------------------
+
 void post(cell* to, envelope* e) {
+  close_post_to(to);
   if (to->has(cell::flag_bounded)) {
     struct guard {
       envelope* e;
@@ -249,6 +294,7 @@ void post(cell* to, envelope* e) {
 }
 
 void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
+  close_post_to(to);
   retain_weak(to);
   s->callee = to;
   std::int64_t now = 0;

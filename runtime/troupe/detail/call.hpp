@@ -2,6 +2,7 @@
 // call: the messages made from methods and functions, at compile time.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <tuple>
 
@@ -223,6 +224,124 @@ struct tell_message final : envelope, pooled {
   static constexpr message_ops table{&run, &drop, Body::name(),
                                      message_kind::call, &remote};
 };
+
+// -- post: calls that share an envelope ---------------------------------------
+
+/// Functions that one turn of an actor posts to another.
+/// Invariants: (1) slots below the count of `word` are whole. (2) the sender
+///             alone adds, only while this is the last that its turn has sent
+///             to that actor, and not once the receiver has set `taken`.
+///             (3) it is freed by whoever of the two leaves last.
+struct shared_post : envelope {
+  static constexpr std::uint32_t taken = 1u << 31;
+
+  std::atomic<std::uint32_t> word{1}; // how many there are; taken
+  std::atomic<std::uint32_t> holders{1};
+  cell* const to;
+  void (*const free)(shared_post*) noexcept;
+
+  shared_post(const message_ops* o, cell* c, void (*f)(shared_post*) noexcept)
+    : envelope(o),
+      to(c),
+      free(f) {}
+
+  std::uint32_t take() noexcept {
+    return word.fetch_or(taken, std::memory_order_acq_rel);
+  }
+  void leave() noexcept {
+    if (holders.load(std::memory_order_acquire) == 1
+        || holders.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      free(this);
+  }
+};
+
+// What this turn has posted last, if it went to `to` and is of that kind.
+shared_post* open_post(const cell* to, const message_ops* ops) noexcept;
+// Sends it; this turn may add to it.
+void post_shared(shared_post* m);
+// Whether the actor goes on after a call.
+bool goes_on(const cell& self) noexcept;
+void count_dropped(cell& to, std::uint32_t n) noexcept;
+
+template <class T, class F>
+struct post_message final : shared_post, pooled {
+  static constexpr std::size_t
+    room = sizeof(F) > 64 ? 1 : std::min<std::size_t>(32, 256 / sizeof(F));
+
+  post_message(cell* c, F& f) : shared_post(&table, c, &free_it) {
+    ::new (slot(0)) F(std::move(f));
+  }
+
+  F* slot(std::size_t i) { return reinterpret_cast<F*>(&slots_[i]); }
+
+  static void run(envelope* e, cell& self, void* object) {
+    struct progress {
+      post_message* m;
+      std::uint32_t count, next = 0;
+      void pass() { m->slot(next++)->~F(); }
+      ~progress() { // those after one that failed
+        auto rest = count - next;
+        if (rest != 0)
+          count_dropped(*m->to, rest);
+        while (next != count)
+          pass();
+        m->leave();
+      }
+    };
+    auto* m = static_cast<post_message*>(e);
+    progress at{m, m->take()};
+    do {
+      struct passing {
+        progress& p;
+        ~passing() { p.pass(); }
+      } one{at};
+      static_cast<void>((*m->slot(at.next))(*static_cast<T*>(object)));
+    } while (at.next != at.count && goes_on(self));
+  }
+
+  static void drop(envelope* e, drop_reason) noexcept {
+    auto* m = static_cast<post_message*>(e);
+    auto n = m->take();
+    if (n > 1) // one is counted by who drops
+      count_dropped(*m->to, n - 1);
+    for (std::uint32_t i = 0; i < n; ++i)
+      m->slot(i)->~F();
+    m->leave();
+  }
+
+  static void free_it(shared_post* m) noexcept {
+    delete static_cast<post_message*>(m);
+  }
+
+  static constexpr message_ops table{&run, &drop, "a function",
+                                     message_kind::call};
+
+private:
+  struct alignas(F) bytes {
+    std::byte of[sizeof(F)];
+  };
+  bytes slots_[room];
+};
+
+template <class T, class F>
+void send_post(cell* to, F f) {
+  using message = post_message<T, F>;
+  if (auto* open = open_post(to, &message::table)) {
+    auto* m = static_cast<message*>(open);
+    auto n = m->word.load(std::memory_order_relaxed);
+    if (n < message::room) {
+      auto* mine = ::new (m->slot(n)) F(std::move(f));
+      if (m->word.compare_exchange_strong(n, n + 1, std::memory_order_release,
+                                          std::memory_order_relaxed))
+        return;
+      auto* next = new message(to, *mine); // taken meanwhile
+      mine->~F();
+      post_shared(next);
+      return;
+    }
+  }
+  post_shared(new message(to, f));
+}
 
 // -- ask ----------------------------------------------------------------------
 
