@@ -55,6 +55,12 @@ monitor_list& monitors_of(cell& c) {
   return *list;
 }
 
+// False when it was told, or is at this moment.
+bool take_out(monitor_list& list, cell* watcher) {
+  std::lock_guard guard{list.mutex};
+  return list.watchers.erase(watcher) != 0;
+}
+
 } // namespace
 
 void tell_our_monitors(cell& ended) {
@@ -84,21 +90,18 @@ void monitor_cell(cell* watcher, cell* other) {
     if (is_new) // one is enough
       retain_weak(watcher);
   }
-  if (other->is_told())
-    tell_our_monitors(*other);
+  // Itself alone: others may wait for the end of an object that comes after.
+  if (other->is_told() && take_out(list, watcher)) {
+    tell(*watcher, watcher->incarnation(), *other);
+    release_weak(watcher);
+  }
 }
 
 void demonitor_cell(cell* watcher, cell* other) noexcept {
   auto* x = other == nullptr ? nullptr : other->extras_or_null();
   auto* list = x == nullptr ? nullptr : x->monitors.load();
-  if (list == nullptr)
-    return;
-  {
-    std::lock_guard guard{list->mutex};
-    if (list->watchers.erase(watcher) == 0)
-      return;
-  }
-  release_weak(watcher);
+  if (list != nullptr && take_out(*list, watcher))
+    release_weak(watcher);
 }
 
 } // namespace troupe::detail
