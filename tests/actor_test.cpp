@@ -284,8 +284,8 @@ BOOST_AUTO_TEST_CASE(compares_prints_and_has_an_id) {
 }
 
 BOOST_AUTO_TEST_CASE(keeps_its_actor_alive_and_a_weak_one_does_not) {
+  noted_life life; // outlives the actors
   test::live_system live;
-  noted_life life;
   auto a = live.sys.spawn<alive>(life);
   troupe::weak_ref<alive> w{a};
   BOOST_TEST((w.lock() == a));
@@ -298,8 +298,8 @@ BOOST_AUTO_TEST_CASE(keeps_its_actor_alive_and_a_weak_one_does_not) {
 }
 
 BOOST_AUTO_TEST_CASE(that_goes_leaves_its_messages_to_be_handled) {
+  noted_life life; // outlives the actors
   test::live_system live;
-  noted_life life;
   std::binary_semaphore gate{0};
   {
     auto a = live.sys.spawn<alive>(life);
@@ -334,8 +334,8 @@ BOOST_AUTO_TEST_CASE(begins_before_any_message_though_its_constructor_sends) {
 }
 
 BOOST_AUTO_TEST_CASE(ends_once_with_its_reason_for_all_monitors) {
+  noted_life life, seen; // they outlive the actors
   test::live_system live;
-  noted_life life, seen;
   auto w = live.sys.spawn<watcher>(seen);
   auto end = [&](auto how, const std::string& reason) {
     life.notes.clear();
@@ -368,8 +368,8 @@ BOOST_AUTO_TEST_CASE(is_told_to_100_000_monitors) {
     }
     void on_down(troupe::down) { ++told; }
   };
+  noted_life life; // outlives the actors
   test::live_system live;
-  noted_life life;
   auto a = live.sys.spawn<alive>(life);
   std::vector<ref<onlooker>> all;
   for (int i = 0; i < 100'000; ++i) {
@@ -388,8 +388,8 @@ BOOST_AUTO_TEST_CASE(is_told_to_one_that_asks_at_that_moment) {
     void watch(ref<alive> a) { monitor(a); }
     void on_down(troupe::down) { ++told; }
   };
+  noted_life life; // outlives the actors
   test::live_system live;
-  noted_life life;
   auto o = live.sys.spawn<onlooker>();
   for (int round = 0; round < 1'000; ++round) {
     told = 0;
@@ -401,8 +401,8 @@ BOOST_AUTO_TEST_CASE(is_told_to_one_that_asks_at_that_moment) {
 }
 
 BOOST_AUTO_TEST_CASE(of_a_demonitored_actor_ends_in_silence) {
+  noted_life life, seen; // they outlive the actors
   test::live_system live;
-  noted_life life, seen;
   auto w = live.sys.spawn<watcher>(seen);
   auto a = live.sys.spawn<alive>(life);
   w.ask<&watcher::watch>(a).get();
@@ -414,8 +414,8 @@ BOOST_AUTO_TEST_CASE(of_a_demonitored_actor_ends_in_silence) {
 }
 
 BOOST_AUTO_TEST_CASE(that_stops_itself_in_a_batch_drops_the_rest) {
+  noted_life life; // outlives the actors
   test::live_system live;
-  noted_life life;
   auto a = live.sys.spawn<alive>(life);
   std::binary_semaphore gate{0};
   a.tell([&](alive&) { gate.acquire(); });
@@ -430,8 +430,8 @@ BOOST_AUTO_TEST_CASE(that_stops_itself_in_a_batch_drops_the_rest) {
 }
 
 BOOST_AUTO_TEST_CASE(knows_itself_if_it_was_spawned) {
+  noted_life life; // outlives the actors
   test::live_system live;
-  noted_life life;
   auto a = live.sys.spawn<alive>(life);
   BOOST_TEST((a.ask<&alive::me>().get() == a));
   alive plain{life};

@@ -109,8 +109,10 @@ void caf_message::deliver(cell& self, void* object) {
     call->run(self, object, reply_function(self));
     return;
   }
-  bounce(caf::make_error(caf::sec::unexpected_message, to_string(msg)));
-  count_dead_letter(self, "a CAF message " + to_string(msg), "not understood");
+  // Counted first: who hears of it finds it counted.
+  auto text = to_string(msg);
+  count_dead_letter(self, "a CAF message " + text, "not understood");
+  bounce(caf::make_error(caf::sec::unexpected_message, text));
 }
 
 // Our text travels behind the code: error::context() of one string.
@@ -159,6 +161,11 @@ caf::error to_caf_error(const stop_reason& r) {
     default:
       return caf::exit_reason::user_shutdown;
   }
+}
+
+void forget_logger() {
+  if (sched::worker::current() == nullptr)
+    caf::logger::set_current_actor_system(nullptr);
 }
 
 std::exception_ptr from_caf_error(const caf::error& e,

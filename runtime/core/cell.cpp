@@ -606,11 +606,11 @@ void retain_weak(cell* c) noexcept {
 }
 
 void release_weak(cell* c) noexcept {
-  intrusive_ptr_release_weak(c->block());
+  intrusive_ptr_release_weak(caf::actor_control_block::from(c));
 }
 
 bool lock_weak(cell* c) noexcept {
-  return intrusive_ptr_upgrade_weak(c->block());
+  return intrusive_ptr_upgrade_weak(caf::actor_control_block::from(c));
 }
 
 std::uint64_t id_of(const cell* c) noexcept {

@@ -351,6 +351,8 @@ bool runtime::destroy_caf(std::int64_t until) {
     bool done = false;
   };
   auto shared = std::make_shared<handover>();
+  // This thread may have made CAF actors: CAF left its logger with it.
+  caf::logger::set_current_actor_system(nullptr);
   std::thread t{[shared, sys = caf_.release()] {
     delete sys;
     std::lock_guard guard{shared->mutex};

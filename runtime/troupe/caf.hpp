@@ -11,6 +11,9 @@
 // From Troupe to CAF: `caf_tell(h, args...)`, `caf_ask<R>(sys, h, args...)`.
 // Monitors and links work both ways. A plain CAF actor that throws answers with
 // the exception's text (CAF 0.17 alone would lose it).
+// Stop:  a thread that spawned CAF actors or made a scoped_actor holds CAF's
+//        logger until it ends, or until it stops the system itself. Another
+//        such thread that lives on makes the stop wait for it and say so.
 #pragma once
 
 #include <caf/all.hpp>

@@ -10,6 +10,8 @@
 // While it waits its actor takes no other message (what a mutex gave the class,
 // the actor keeps), unless the class derives from troupe::reentrant. It is
 // started by its actor when the message's turn comes; tasks may await tasks.
+// With g++ 12 no aggregate and no lambda with captures may be made inside a
+// co_await expression: the compiler destroys it twice. Name it, or the future.
 // A death: the actor ends: the coroutine is destroyed where it waits, its
 //          locals with it, and whoever asked gets actor_stopped.
 #pragma once

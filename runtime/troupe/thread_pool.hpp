@@ -44,7 +44,7 @@ struct thread_pool_options {
   /// stands in for one that waits is one more). If it throws the pool is
   /// broken: what is queued and submitted fails with `closed`, whose text names
   /// the cause.
-  std::function<void()> initializer;
+  std::function<void()> initializer = {};
 };
 
 namespace detail {

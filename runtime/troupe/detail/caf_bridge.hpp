@@ -113,6 +113,10 @@ void understand(cell* c) {
   set_matchers(c, std::move(ms));
 }
 
+// A spawn from a thread outside leaves CAF's logger with that thread, and the
+// end of CAF's system waits for it.
+void forget_logger();
+
 // A CAF actor that sends one request and settles a future with the response.
 template <class R>
 future<R> ask_caf(system& sys, const caf::actor& to, caf::message msg) {
@@ -153,6 +157,7 @@ future<R> ask_caf(system& sys, const caf::actor& to, caf::message msg) {
         on_error);
   };
   detail::caf_system_of(sys.runtime()).template spawn<caf::hidden>(body);
+  forget_logger();
   return result;
 }
 
