@@ -55,7 +55,8 @@ struct black_box {
 struct shared_page {
   ring_state requests, responses;
   alignas(64) std::atomic<std::uint64_t> claims[window];
-  alignas(64) std::atomic<std::uint64_t> beat{0}; // the last ping answered
+  alignas(64) std::atomic<std::int64_t> began_at{0}; // of a call with deadline
+  alignas(64) std::atomic<std::uint64_t> beat{0};    // the last ping answered
   black_box box;
 };
 

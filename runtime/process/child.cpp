@@ -2,6 +2,7 @@
 #include "process/child.hpp"
 
 #include "core/log.hpp"
+#include "process/host.hpp"
 #include "troupe/error.hpp"
 
 #include <fmt/format.h>
@@ -19,6 +20,9 @@ namespace {
 
 constexpr std::size_t scratch_bytes = std::size_t{64} << 10;
 constexpr std::size_t stderr_tail_max = 4096;
+constexpr std::int64_t backlog_look_ns = 1'000'000;
+// A worker that never stops writing must not keep a thread: so much at a time.
+constexpr int pieces_per_pump = 64;
 
 std::pair<descriptor, descriptor> make_pipe() {
   int ends[2];
@@ -142,6 +146,9 @@ void child::flush_locked() {
       break;
   }
   has_backlog_.store(!backlog_.empty(), std::memory_order_relaxed);
+  // A full socket has no bell.
+  if (!backlog_.empty())
+    host_.tick_by(sched::now_ns() + backlog_look_ns);
 }
 
 void child::flush() {
@@ -195,11 +202,24 @@ void child::condemn(std::string why, int number) {
 bool child::pump() {
   auto any = false;
   // Somebody who came while we were in here was sent away: look again for him.
-  while (!garbage_.load(std::memory_order_relaxed) && !responses_.is_empty()) {
-    if (pumping_.test_and_set(std::memory_order_acquire))
+  //   he: sees bytes, finds us in here         (his exchange is a full barrier)
+  //   we: leave, full fence, look for bytes
+  // Without the fence our look may come before our leaving is seen: he is sent
+  // away, we have not seen his bytes, and nobody comes back for them.
+  for (int round = 0;
+       !garbage_.load(std::memory_order_relaxed) && !responses_.is_empty();
+       ++round) {
+    if (round == 2) { // it writes as fast as we read: others have a turn
+      host_.tick_by(sched::now_ns());
+      break;
+    }
+    if (pumping_.test_and_set(std::memory_order_seq_cst))
       return any;
-    any = drain() || any;
+    // It may have died, and its owner have been told, since we looked.
+    if (!garbage_.load(std::memory_order_relaxed))
+      any = drain() || any;
     pumping_.clear(std::memory_order_release);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
   flush();
   return any;
@@ -208,7 +228,7 @@ bool child::pump() {
 bool child::drain() {
   auto any = false;
   try {
-    for (;;) {
+    for (int piece = 0; piece < pieces_per_pump; ++piece) {
       const auto there = responses_.peek();
       if (there.empty())
         break;
@@ -348,8 +368,10 @@ void child::has_died(const report* seen, std::string why, bool memory_killer) {
     has_backlog_.store(false, std::memory_order_relaxed);
   }
   enter();
+  // What it had written counts: no more than fits, though its descendants may
+  // still write there.
   if (!garbage_.load(std::memory_order_relaxed))
-    drain(); // what it had written counts
+    drain();
   garbage_.store(true, std::memory_order_relaxed);
   ended_.store(true);
   pumping_.clear(std::memory_order_release);

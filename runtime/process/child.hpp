@@ -66,6 +66,12 @@ public:
   bool withdraw(std::uint64_t call) noexcept;
   [[nodiscard]] bool has_begun(std::uint64_t call) const noexcept;
 
+  /// When the call that runs began, by its word (not to be trusted). Known of
+  /// calls with a deadline.
+  [[nodiscard]] std::int64_t began_at() const noexcept {
+    return page_.began_at.load(std::memory_order_relaxed);
+  }
+
   /// Wishes; lost if it is gone.
   void ask_to_stop(std::uint64_t call) noexcept;
   void ping(std::uint64_t number) noexcept;
@@ -106,7 +112,7 @@ public:
   /// Sets how eagerly it rings from now on, unless somebody looks anyway; true
   /// if something is there already.
   bool arm(bell_mode mode) noexcept;
-  /// Something waits that no bell announces.
+  /// Something waits for room at the worker.
   [[nodiscard]] bool has_backlog() const noexcept {
     return has_backlog_.load(std::memory_order_relaxed);
   }
@@ -165,7 +171,6 @@ private:
   ring_reader responses_;
   wire::frame_decoder decoder_;
   std::vector<std::byte> scratch_;
-  std::deque<std::vector<descriptor>> fds_;
   std::atomic<bool> garbage_{false}; // it wrote what can't be understood
   std::atomic<std::uint64_t> pumps_{0};
 

@@ -164,8 +164,26 @@ void host::zygote_died() {
     else if (!ordered)
       bury(c->number(), nullptr, "the process that starts workers has ended");
   }
-  const std::lock_guard guard{mutex_};
-  send_orders_locked();
+  retry_orders();
+}
+
+// On the thread: what can't be started now is told to its owner.
+void host::retry_orders() {
+  std::vector<std::uint64_t> refused;
+  std::string why;
+  {
+    const std::lock_guard guard{mutex_};
+    try {
+      send_orders_locked();
+    } catch (const std::exception& e) {
+      why = e.what();
+      for (auto& o : orders_)
+        refused.push_back(o.to->number());
+      orders_.clear();
+    }
+  }
+  for (auto number : refused)
+    bury(number, nullptr, why);
 }
 
 void host::end_zygote() {
@@ -200,7 +218,13 @@ std::shared_ptr<child> host::start(std::shared_ptr<child_owner> owner,
   listen_to(c->stderr_end(), source::err, c->number());
   all_.emplace(c->number(), c);
   changed_.store(true);
-  send_order_locked(c, limits);
+  try {
+    send_order_locked(c, limits);
+  } catch (...) { // nobody can be forked from: it was never there
+    std::erase_if(orders_, [&](auto& o) { return o.to == c; });
+    all_.erase(c->number());
+    throw;
+  }
   return c;
 }
 
@@ -224,7 +248,9 @@ void host::bury(std::uint64_t number, const report* seen, std::string why) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->bell(), nullptr);
   if (c->pidfd() >= 0)
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->pidfd(), nullptr);
-  c->has_died(seen, std::move(why), memory_kills() > memory_kills_);
+  const auto kills = memory_kills();
+  c->has_died(seen, std::move(why),
+              std::exchange(memory_kills_, kills) < kills);
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c->stderr_end(), nullptr);
 }
 
@@ -251,7 +277,8 @@ void host::tick_by(std::int64_t due) {
   auto next = next_look_.load();
   while (due < next)
     if (next_look_.compare_exchange_weak(next, due)) {
-      wake();
+      if (asleep_.load())
+        wake();
       return;
     }
 }
@@ -274,12 +301,15 @@ void host::loop() {
   sched::name_thread("troupe.process");
   epoll_event events[64];
   while (!over_.load()) {
-    next_look_.store(0); // whoever wants to be seen is seen below
-    const auto next = std::min(tick_all(), arm_all());
-    // Somebody asked for less while we looked: then there is no time to sleep.
-    std::int64_t looked = 0;
-    if (!next_look_.compare_exchange_strong(looked, next))
-      continue;
+    // A wish that came before is seen below: its owner changed first, and then
+    // said so.
+    next_look_.store(INT64_MAX);
+    auto next = arm_all();
+    next = std::min(next, tick_all());
+    asleep_.store(true);
+    auto asked = next_look_.load();
+    while (next < asked && !next_look_.compare_exchange_weak(asked, next)) {}
+    next = std::min(next, asked);
     timespec limit{};
     if (next != INT64_MAX) {
       const auto left = std::max<std::int64_t>(0, next - sched::now_ns());
@@ -288,6 +318,7 @@ void host::loop() {
     }
     const int n = ::epoll_pwait2(epoll_.get(), events, std::size(events),
                                  next == INT64_MAX ? nullptr : &limit, nullptr);
+    asleep_.store(false);
     for (int i = 0; i < n; ++i)
       handle(events[i].data.u64);
   }
@@ -360,7 +391,10 @@ void host::take_report(const report& r, std::vector<descriptor> fds) {
   }
 }
 
-// When to look again for what may come without a bell.
+// When to look again for what may come without a bell. Each child is armed
+// first and looked at after that (child::arm); a worker publishes first and
+// looks at the bell's mode after that: one of them sees the other. What is
+// armed lazily may stay unrung, so it is looked at again in any case.
 std::int64_t host::arm_all() {
   if (changed_.exchange(false)) {
     snapshot_.clear();
@@ -379,17 +413,8 @@ std::int64_t host::arm_all() {
       next = 0;
     if (busy)
       next = std::min(next, sched::now_ns() + lazy_look_ns);
-    if (c->has_backlog())
-      next = std::min(next, sched::now_ns() + backlog_look_ns);
   }
-  {
-    const std::lock_guard guard{mutex_};
-    if (!orders_.empty() && zygote_) {
-      send_orders_locked();
-      if (!orders_.empty())
-        next = std::min(next, sched::now_ns() + backlog_look_ns);
-    }
-  }
+  retry_orders();
   return next;
 }
 
@@ -426,11 +451,12 @@ void host::stop() {
   }
   for (auto& o : owners)
     o->on_stop();
-  end_zygote(); // and with it all workers
+  // The thread first: it reads from the zygote's socket.
   over_.store(true);
   wake();
   if (thread_.joinable())
     thread_.join();
+  end_zygote(); // and with it all workers
   std::vector<std::uint64_t> left;
   {
     const std::lock_guard guard{mutex_};

@@ -15,7 +15,6 @@
 #include "core/runtime.hpp"
 #include "process/child.hpp"
 
-#include <map>
 #include <thread>
 #include <unordered_map>
 
@@ -67,15 +66,22 @@ private:
   void send_order_locked(const std::shared_ptr<child>& c,
                          const worker_limits& limits);
   void send_orders_locked();
+  void retry_orders();
   std::int64_t arm_all();
   std::int64_t tick_all();
   std::shared_ptr<child> find(std::uint64_t number);
   void end_zygote();
 
   detail::runtime& runtime_;
-  const std::uint64_t memory_kills_; // of the machine, when we began
+  std::uint64_t memory_kills_; // of the machine, as we last looked
   descriptor epoll_, wake_;
+  // When the thread comes again, and whether it sleeps until then:
+  //   tick_by: lowers next_look_, then looks at asleep_    (and wakes)
+  //   thread:  sets asleep_, then looks at next_look_      (and sleeps)
+  // both in one order for all, so that one of them sees the other. While the
+  // thread is awake nobody wakes it; it takes the lowest wish before it sleeps.
   std::atomic<std::int64_t> next_look_{0};
+  std::atomic<bool> asleep_{false};
   std::atomic<bool> over_{false};
   std::thread thread_;
 

@@ -22,8 +22,11 @@ constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t ahead_ns = 200'000; // of work sent ahead to a worker
 constexpr int bad_starts_max = 8;          // in a row: then the pool is broken
 constexpr std::int64_t brake_ns = 10 * ms, brake_max_ns = 2'000 * ms;
-constexpr std::int64_t end_limit_ns = 5'000 * ms;
+constexpr std::int64_t end_limit_ns = 5'000 * ms, end_least_ns = 200 * ms;
+constexpr std::int64_t birth_limit_ns = 10'000 * ms;
 constexpr std::size_t quarantine_max = 100;
+constexpr std::size_t queue_default = 1'000'000;
+constexpr std::size_t queue_tasks_most = 1'000'000'000;
 
 // How long a thread that waits for a task looks for its answer itself.
 constexpr std::int64_t look_ns = 100'000, short_look_ns = 5'000;
@@ -55,16 +58,21 @@ process_pool_options checked(process_pool_options o) {
     refuse("cpu_time_max (s)", o.cpu_time_max.count(), "0 and above");
   if (o.open_files_max != 0 && o.open_files_max < 16)
     refuse("open_files_max", o.open_files_max, "0, or 16 and above");
+  if (o.nice < -20 || o.nice > 19)
+    refuse("nice", o.nice, "-20..19");
+  if (o.heartbeat.count() < 0)
+    refuse("heartbeat (ns)", o.heartbeat.count(), "0 (none) and above");
+  if (o.idle_after.count() < 0)
+    refuse("idle_after (ns)", o.idle_after.count(), "0 and above");
   return o;
 }
 
 std::size_t size_of_pool(std::ptrdiff_t n, std::size_t automatic,
                          std::size_t most, const char* what) {
-  const auto size = checked_size(n, automatic, what);
-  if (size > most)
-    throw bad_argument{
-      fmt::format("{} is {}, the most is {}", what, size, most)};
-  return size;
+  if (n != auto_size && (n < 1 || static_cast<std::size_t>(n) > most))
+    refuse(what, n, fmt::format("1..{}", most).c_str());
+  return n == auto_size ? std::min(automatic, most)
+                        : static_cast<std::size_t>(n);
 }
 
 } // namespace
@@ -96,12 +104,10 @@ void task_list::erase(remote_task& t) noexcept {
 process_core::process_core(runtime& rt, const process_pool_options& opts)
   : host_(process::host::of(rt)),
     options_(checked(opts)),
-    most_(size_of_pool(opts.workers, sched::usable_cpus(), 1024,
-                       "process_pool: workers")),
-    least_(size_of_pool(opts.workers_min, most_, most_,
-                        "process_pool: workers_min")),
-    queue_max_(
-      checked_size(opts.queue_tasks_max, 1, "process_pool: queue_tasks_max")),
+    most_(size_of_pool(opts.workers, sched::usable_cpus(), 1024, "workers")),
+    least_(size_of_pool(opts.workers_min, most_, most_, "workers_min")),
+    queue_max_(size_of_pool(opts.queue_tasks_max, queue_default,
+                            queue_tasks_most, "queue_tasks_max")),
     limits_{.memory_bytes = static_cast<std::int64_t>(opts.memory_max_bytes),
             .cpu_seconds = opts.cpu_time_max.count(),
             .open_files = opts.open_files_max,
@@ -129,8 +135,8 @@ std::size_t process_core::standing(bool spare) const {
 }
 
 void process_core::make_places(verdicts& out) {
-  if (closed_ || broken_)
-    return;
+  if (broken_ || (closed_ && is_drained()))
+    return; // closed: what was accepted still needs its workers
   if (start_again_ > sched::now_ns()) {
     host_.tick_by(start_again_);
     return;
@@ -145,7 +151,7 @@ void process_core::make_places(verdicts& out) {
     if (start_again_ > sched::now_ns())
       return;
   }
-  if (wants_spares_)
+  if (wants_spares_ && !closed_)
     while (standing(true) < static_cast<std::size_t>(options_.spares)
            && !broken_ && start_again_ <= sched::now_ns())
       open_place(true, out);
@@ -247,14 +253,15 @@ void process_core::unqueue(remote_task& t) {
     changed_.notify_one();
 }
 
-bool process_core::has_room(const place& p) const {
+bool process_core::has_room(place& p) {
   if (!p.ready || p.leaving || p.spare || p.ending != stage::none
-      || p.tasks >= p.tasks_max || p.next - p.first >= window - 1)
+      || p.tasks >= p.tasks_max || p.worker->has_backlog())
+    return false;
+  static_cast<void>(head_of(p)); // past what was taken back
+  if (p.next - p.first >= window - 1)
     return false;
   if (p.live == 0)
     return true;
-  if (p.worker->has_backlog())
-    return false;
   const auto ahead = p.task_ns == 0 ? 2
                                     : std::clamp<std::int64_t>(
                                         ahead_ns / p.task_ns, 2, window - 2);
@@ -269,6 +276,19 @@ process_core::place* process_core::place_for_next() {
   return best;
 }
 
+// One more worker, if there may be one; null unless it can begin at once.
+process_core::place* process_core::grow(verdicts& out) {
+  const auto starting = static_cast<std::size_t>(
+    std::count_if(places_.begin(), places_.end(),
+                  [](auto& p) { return !p->ready && !p->leaving; }));
+  if (wanted_ >= most_ || closed_ || starting >= queued_)
+    return nullptr;
+  ++wanted_;
+  make_places(out);
+  auto* p = place_for_next();
+  return p != nullptr && p->live == 0 ? p : nullptr;
+}
+
 void process_core::dispatch(verdicts& out) {
   while (queued_ != 0) {
     auto i = queue_.begin();
@@ -276,7 +296,10 @@ void process_core::dispatch(verdicts& out) {
       ++i;
     auto& t = *i->second.front();
     auto* p = place_for_next();
-    if (p == nullptr)
+    if (p == nullptr || p->live != 0)
+      if (auto* fresh = grow(out))
+        p = fresh;
+    if (p == nullptr || queued_ == 0) // growing may have broken the pool
       break;
     unqueue(t);
     if (!t.is_claimed && !t.state().claim()) {
@@ -286,15 +309,6 @@ void process_core::dispatch(verdicts& out) {
     }
     t.is_claimed = true;
     send(*p, t);
-  }
-  if (queued_ != 0 && wanted_ < most_ && !closed_) {
-    const auto starting = static_cast<std::size_t>(
-      std::count_if(places_.begin(), places_.end(),
-                    [](auto& p) { return !p->spare && p->pid_unknown(); }));
-    if (starting < queued_) {
-      ++wanted_;
-      make_places(out);
-    }
   }
   if (is_drained())
     changed_.notify_all();
@@ -351,6 +365,7 @@ bool process_core::take_back(place& p, std::uint64_t call) {
     return false;
   slot = nullptr;
   --p.live;
+  --p.tasks;
   --running_;
   return true;
 }
@@ -468,30 +483,49 @@ remote_task* process_core::head_of(place& p) {
   return p.first < p.next ? p.calls[p.first % window] : nullptr;
 }
 
+// When `t`, the head, began; `now` if it has not. A worker tells once and is
+// held to it, or it could put its deadline off for ever.
+std::int64_t process_core::began(place& p, const remote_task& t,
+                                 std::int64_t now) {
+  if (p.known_call == t.call)
+    return p.head_began;
+  if (!p.worker->has_begun(t.call))
+    return now;
+  p.known_call = t.call;
+  p.head_began = std::clamp(p.worker->began_at(), p.head_began,
+                            std::max(p.head_began, now));
+  return p.head_began;
+}
+
 void process_core::look_at_deadline(place& p, std::int64_t now, verdicts& out) {
   auto* t = head_of(p);
   if (t == nullptr || t->is_given_up || t->is_ended)
     return;
   const auto limit = deadline_of(*t);
   if (limit == INT64_MAX || now - p.head_began < limit
-      || !p.worker->has_begun(t->call))
+      || now - began(p, *t, now) < limit)
     return;
   t->is_given_up = true;
   ++counts_.failed;
-  out.push_back(
-    {t,
-     std::make_exception_ptr(timeout{fmt::format(
-       "{}: not done after {} ms, its deadline", t->entry.name(), limit / ms)}),
-     true});
-  begin_ending(p, *t, fmt::format("its deadline of {} ms", limit / ms));
+  t->state().retain(); // its answer may come before we get to settle it
+  out.push_back({t, std::make_exception_ptr(timeout{fmt::format(
+                      "{}: not done after {} ms, its deadline", t->entry.name(),
+                      static_cast<double>(limit) / ms)})});
+  begin_ending(
+    p, *t,
+    fmt::format("its deadline of {} ms", static_cast<double>(limit) / ms));
 }
 
 void process_core::look_at_heartbeat(place& p, std::int64_t now) {
-  const auto limit = options_.heartbeat.count();
+  auto limit = options_.heartbeat.count();
   if (limit <= 0 || (p.live == 0 && p.setup < p.first))
     return;
-  if (p.pings != 0 && p.worker->last_pong() == p.pings)
-    p.heard = std::max(p.heard, now - limit / 4);
+  if (p.pid_unknown()) // it is being started
+    limit = std::max(limit, birth_limit_ns);
+  if (p.pongs != p.pings && p.worker->last_pong() == p.pings) {
+    p.pongs = p.pings; // each counts once
+    p.heard = now;
+  }
   if (now - p.heard < limit / 2)
     return;
   if (now - p.heard >= limit) {
@@ -504,11 +538,15 @@ void process_core::look_at_heartbeat(place& p, std::int64_t now) {
   }
 }
 
-void process_core::tell_to_end(place& p) {
-  if (std::exchange(p.told_to_end, true))
+void process_core::tell_to_end(place& p, std::int64_t limit_ns) {
+  const auto end_by = sched::now_ns() + limit_ns;
+  if (std::exchange(p.told_to_end, true)) {
+    p.end_by = std::min(p.end_by, end_by);
+    host_.tick_by(p.end_by);
     return;
+  }
   p.leaving = true;
-  p.end_by = sched::now_ns() + end_limit_ns;
+  p.end_by = end_by;
   if (options_.finalizer && p.ready)
     send_setup(p, *options_.finalizer.entry());
   p.worker->send({.kind = wire::frame_kind::stop}, {});
@@ -638,7 +676,7 @@ void process_core::on_pumped(process::child& from) {
           && (p->leaving || p->tasks >= p->tasks_max)) {
         if (!p->leaving)
           ++counts_.recycled;
-        tell_to_end(*p);
+        tell_to_end(*p, end_limit_ns);
         make_places(out);
       }
     }
@@ -668,8 +706,8 @@ void process_core::on_end(process::child& from, certificate why) {
     gone = std::move(*i);
     places_.erase(i);
     const auto now = sched::now_ns();
-    remote_task* victim = nullptr;
-    std::vector<remote_task*> unbegun;
+    // More than one only if it wrote nonsense, that is, answers we can't read.
+    std::vector<remote_task*> victims, unbegun;
     auto died_in_setup = false;
     for (auto c = p->next; c-- > p->first;) {
       if (c == p->setup)
@@ -678,43 +716,42 @@ void process_core::on_end(process::child& from, certificate why) {
       if (t == nullptr)
         continue;
       --running_;
-      if (from.has_begun(c))
-        victim = t;
-      else
-        unbegun.push_back(t);
+      (from.has_begun(c) ? victims : unbegun).push_back(t);
     }
+    from.owners_note = nullptr;
     const auto in_order = p->told_to_end && why.exit_code == 0;
     if (!in_order && !stopped_) {
       ++counts_.crashes;
       if (p->ending != stage::none || p->leaving)
         ++counts_.killed;
     }
-    why.run_time =
-      std::chrono::nanoseconds{victim == nullptr ? 0 : now - p->head_began};
-    if (victim != nullptr)
+    if (!victims.empty()) {
+      why.run_time = std::chrono::nanoseconds{now - p->head_began};
       p->served = true;
+    }
     requeue(unbegun);
-    if (victim != nullptr)
-      bury_task(*p, *victim, why, out);
-    if (stopped_)
+    for (auto* t : victims)
+      bury_task(*t, why, out);
+    if (stopped_ || broken_)
       fail_queue(why_closed(), out);
     else if (!in_order && !p->served && !p->leaving)
       note_bad_start(
         (died_in_setup ? "its initializer: " : "") + to_string(why), out);
-    else if (!in_order && victim == nullptr && !p->leaving)
+    else if (!in_order && victims.empty() && !p->leaving)
       log().warn("process_pool: an idle worker ended: {}", to_string(why));
     make_places(out);
     dispatch(out);
+    if (rebalance()) // for a spare that takes its place
+      dispatch(out);
     changed_.notify_all();
   }
   settle(out);
 }
 
 // Its attempt is over: tried again, set aside, or failed.
-void process_core::bury_task(place& p, remote_task& t, certificate why,
-                             verdicts& out) {
+void process_core::bury_task(remote_task& t, certificate why, verdicts& out) {
   if (t.is_given_up) {
-    out.push_back({&t, nullptr, false});
+    out.push_back({&t, nullptr, fate::settled_before});
     return;
   }
   why.task = t.entry.name();
@@ -746,7 +783,6 @@ void process_core::bury_task(place& p, remote_task& t, certificate why,
     if (quarantine_.size() > quarantine_max)
       quarantine_.pop_front();
   }
-  static_cast<void>(p);
   ++counts_.failed;
   out.push_back({&t, std::make_exception_ptr(worker_died{std::move(why)})});
 }
@@ -789,14 +825,14 @@ std::int64_t process_core::tick(std::int64_t now) {
           && queued_ == 0
           && now - p.idle_since >= options_.idle_after.count()) {
         --wanted_;
-        tell_to_end(p);
+        tell_to_end(p, end_limit_ns);
       }
     }
     make_places(out);
     dispatch(out);
     for (auto& p : places_)
       next = std::min(next, next_look(*p, now));
-    if (!closed_ && start_again_ > now)
+    if (start_again_ > now && !(closed_ && is_drained()))
       next = std::min(next, start_again_);
   }
   settle(out);
@@ -811,7 +847,8 @@ void process_core::fail_queue(const std::exception_ptr& why, verdicts& out) {
       auto& t = *list.front();
       list.erase(t);
       --queued_;
-      ++(why ? counts_.failed : counts_.cancelled);
+      t.where = static_cast<std::uint8_t>(task_place::over);
+      ++(why && !t.state().is_settled() ? counts_.failed : counts_.cancelled);
       out.push_back({&t, why});
     }
   changed_.notify_all();
@@ -831,29 +868,24 @@ void process_core::break_pool(std::exception_ptr why, verdicts& out) {
   fail_queue(broken_, out);
   for (auto& p : places_)
     if (p->live == 0)
-      tell_to_end(*p);
+      tell_to_end(*p, end_limit_ns);
 }
 
+// Any number of threads may be in here, each with a mode and a limit of its
+// own: every step may be done again.
 drain_report process_core::shut_down(shutdown_mode mode,
                                      std::int64_t limit_ns) {
   verdicts out;
   std::unique_lock lock{mutex_};
   const sched::blocking_section section;
-  if (std::exchange(closed_, true)) {
-    changed_.wait(lock, [this] { return report_.has_value(); });
-    return *report_;
-  }
-  const auto began = counts_;
   const auto until = due_after(limit_ns == time_limit::none
                                  ? time_limit{no_deadline}
                                  : time_limit{std::chrono::nanoseconds{
                                      std::max<std::int64_t>(0, limit_ns)}});
-  auto flush = [&] {
+  auto wait_until = [&](std::int64_t limit, auto done) {
     lock.unlock();
     settle(out);
     lock.lock();
-  };
-  auto wait_until = [&](std::int64_t limit, auto done) {
     while (!done()) {
       const auto now = sched::now_ns();
       if (now >= limit)
@@ -866,27 +898,23 @@ drain_report process_core::shut_down(shutdown_mode mode,
     return true;
   };
   auto drained = [this] { return is_drained(); };
+  closed_ = true;
   changed_.notify_all(); // submits that wait for room
   if (mode == shutdown_mode::cancel_pending)
     cancel_queue(out);
-  flush();
-  const auto in_time = wait_until(until, drained);
-  if (!in_time) {
+  for (auto& v : out) // others may have cancelled it before
+    was_clean_ = was_clean_ && v.task->state().is_settled();
+  if (!wait_until(until, drained)) {
+    was_clean_ = false;
     cancel_queue(out);
-    for (auto& p : places_) {
-      if (p->live == 0)
-        continue;
-      if (auto* t = head_of(*p))
-        t->is_ended = true;
-      p->leaving = true;
-      p->worker->condemn("the pool was shut down", SIGKILL);
-    }
-    flush();
+    kill_all("the pool was shut down");
     wait_until(sched::now_ns() + 2 * end_limit_ns, drained);
   }
+  const auto limit = std::clamp<std::int64_t>(until - sched::now_ns(),
+                                              end_least_ns, end_limit_ns);
   for (auto& p : places_)
     if (!p->leaving || p->live == 0)
-      tell_to_end(*p);
+      tell_to_end(*p, limit);
   wait_until(sched::now_ns() + 3 * end_limit_ns,
              [this] { return places_.empty(); });
   drain_report r;
@@ -895,10 +923,21 @@ drain_report process_core::shut_down(shutdown_mode mode,
   r.cancelled = counts_.cancelled;
   r.killed = counts_.killed;
   r.running = running_;
-  r.clean = in_time && counts_.cancelled == began.cancelled && running_ == 0;
-  report_ = r;
-  changed_.notify_all();
+  r.clean = was_clean_ && running_ == 0;
   return r;
+}
+
+// What runs is cancelled by force; workers without work are left to end.
+void process_core::kill_all(const char* why) {
+  for (auto& p : places_) {
+    auto* t = head_of(*p);
+    if (p->live == 0 && p->ready)
+      continue;
+    if (t != nullptr)
+      t->is_ended = true;
+    p->leaving = true;
+    p->worker->condemn(why, SIGKILL);
+  }
 }
 
 void process_core::close() noexcept {
@@ -906,6 +945,11 @@ void process_core::close() noexcept {
     shut_down(shutdown_mode::drain, time_limit::none);
   } catch (const std::exception& e) {
     log().error("process_pool: its end failed: {}", e.what());
+  }
+  {
+    const std::lock_guard guard{mutex_};
+    if (stopped_)
+      return; // the host may be gone, and has let go of us
   }
   host_.remove(this);
 }
@@ -936,12 +980,11 @@ void process_core::on_stop() {
 void process_core::settle(verdicts& out) noexcept {
   for (auto& v : out) {
     auto& s = v.task->state();
-    if (v.error != nullptr)
+    if (v.what == fate::failed)
       s.fail(std::move(v.error));
-    else if (s.begin_settle())
+    else if (v.what == fate::cancelled && s.begin_settle())
       s.finish(phase::cancelled);
-    if (!v.stays)
-      s.release();
+    s.release();
   }
   out.clear();
 }
@@ -1033,6 +1076,12 @@ std::size_t workers_of(const process_core& p) noexcept {
 
 std::weak_ptr<process_core> weak_from(process_core& p) noexcept {
   return p.weak_from_this();
+}
+
+std::int64_t checked_task_limit(time_limit limit) {
+  if (limit.ns() != time_limit::none && limit.ns() <= 0)
+    refuse("a task's deadline (ns)", limit.ns(), "above 0");
+  return limit.ns();
 }
 
 void seal_arguments(remote_task& t) {

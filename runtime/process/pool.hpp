@@ -91,8 +91,9 @@ private:
     std::array<remote_task*, process::window> calls{};
     std::uint64_t tasks = 0; // sent
     std::uint64_t tasks_max = UINT64_MAX;
-    std::int64_t head_began = 0; // when `first` was first seen to run
-    std::int64_t task_ns = 0;    // what tasks take here, roughly
+    std::int64_t head_began = 0;  // when `first` began, as far as is known
+    std::uint64_t known_call = 0; // whose beginning the worker has told
+    std::int64_t task_ns = 0;     // what tasks take here, roughly
     std::int64_t last_answer = 0;
     std::size_t answers = 0; // since then
     std::int64_t idle_since = 0;
@@ -100,19 +101,20 @@ private:
     std::uint64_t ending_call = 0;
     std::int64_t next_stage = 0;
     std::string why_ending;
-    std::uint64_t pings = 0;
+    std::uint64_t pings = 0, pongs = 0;
     std::int64_t heard = 0;
     std::int64_t end_by = 0; // of leaving: killed then
 
     [[nodiscard]] bool pid_unknown() const { return worker->pid() == 0; }
   };
 
-  // What is to be settled once the lock is free; null: cancelled. The task is
-  // given back then, unless it is still at a worker.
+  // What is to be done once the lock is free. Each holds a reference to its
+  // task, and gives it back.
+  enum class fate : std::uint8_t { cancelled, failed, settled_before };
   struct verdict {
     remote_task* task;
     std::exception_ptr error;
-    bool stays = false;
+    fate what = error ? fate::failed : fate::cancelled;
   };
   using verdicts = std::vector<verdict>;
 
@@ -121,7 +123,8 @@ private:
   void make_places(verdicts& out);
   void dispatch(verdicts& out);
   place* place_for_next();
-  bool has_room(const place& p) const;
+  bool has_room(place& p);
+  place* grow(verdicts& out);
   void send(place& p, remote_task& t);
   void send_setup(place& p, const wire::entry& e);
   bool rebalance();
@@ -133,8 +136,10 @@ private:
   void begin_ending(place& p, remote_task& t, std::string why);
   void look_at_ending(place& p, std::int64_t now);
   void look_at_deadline(place& p, std::int64_t now, verdicts& out);
+  std::int64_t began(place& p, const remote_task& t, std::int64_t now);
   void look_at_heartbeat(place& p, std::int64_t now);
-  void tell_to_end(place& p);
+  void tell_to_end(place& p, std::int64_t limit_ns);
+  void kill_all(const char* why);
   void note_bad_start(const std::string& why, verdicts& out);
   void cancel_queue(verdicts& out);
   void take_back_behind(place& p, std::uint64_t call);
@@ -142,7 +147,7 @@ private:
   std::size_t standing(bool spare) const;
   void fail_queue(const std::exception_ptr& why, verdicts& out);
   void break_pool(std::exception_ptr why, verdicts& out);
-  void bury_task(place& p, remote_task& t, certificate why, verdicts& out);
+  void bury_task(remote_task& t, certificate why, verdicts& out);
   bool is_drained() const { return queued_ == 0 && running_ == 0; }
   std::exception_ptr why_closed() const;
   place* find(const process::child& c);
@@ -174,7 +179,7 @@ private:
   process_pool_statistics counts_;
   std::deque<quarantined_task> quarantine_;
   std::minstd_rand jitter_;
-  std::optional<drain_report> report_;
+  bool was_clean_ = true; // no shutdown has cancelled or killed
   bool wants_spares_ = false;
 };
 

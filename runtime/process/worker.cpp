@@ -137,12 +137,16 @@ void worker::handle(const wire::frame_header& head,
     over_ = true;
     return;
   }
+  const auto is_limited = head.deadline_us != wire::frame_header::no_deadline;
+  const auto now = is_limited ? sched::now_ns() : 0;
+  if (is_limited) // before it is seen to have begun
+    page_.began_at.store(now, std::memory_order_relaxed);
   if (head.kind != wire::frame_kind::call || !begin(head.call))
     return; // taken back
   detail::current.deadline = INT64_MAX;
-  if (head.deadline_us != wire::frame_header::no_deadline)
+  if (is_limited)
     detail::current.deadline =
-      sched::now_ns() + static_cast<std::int64_t>(head.deadline_us) * 1'000;
+      now + static_cast<std::int64_t>(head.deadline_us) * 1'000;
   try {
     if ((head.flags & attached_payload) == 0) {
       perform(head, payload, road);
@@ -395,11 +399,12 @@ void worker_main(descriptor socket, descriptor memory, descriptor bell,
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   try {
-    static worker self{std::move(socket), std::move(memory), std::move(bell),
-                       limits};
+    // Never destroyed: its watcher goes on until the process is gone.
+    static auto* self = new worker{std::move(socket), std::move(memory),
+                                   std::move(bell), limits};
     apply(limits);
-    watch_crashes(self.box());
-    self.run();
+    watch_crashes(self->box());
+    self->run();
   } catch (const std::exception& e) {
     std::fprintf(stderr, "troupe: a worker can't start: %s\n", e.what());
     std::_Exit(71);

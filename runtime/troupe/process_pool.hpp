@@ -73,11 +73,12 @@ struct process_pool_options {
   std::size_t memory_max_bytes = 0;
   /// CPU time of a worker's life. Default 0: no limit.
   std::chrono::seconds cpu_time_max{0};
-  /// Open files of a worker. Default 0: as the parent.
+  /// Open files of a worker, 16 and above. Default 0: as the parent.
   int open_files_max = 0;
   /// Added to the priority number of the parent: above 0 is nicer to others.
+  /// Range: -20..19.
   int nice = 0;
-  /// Tasks that may be queued beside those that run; at least 1.
+  /// Tasks that may be queued beside those that run. Range: 1..10^9.
   std::ptrdiff_t queue_tasks_max = 1'000'000;
   /// What submit does past that: wait or reject. A map always waits.
   full_policy full = full_policy::wait;
@@ -89,7 +90,7 @@ struct process_pool_options {
   /// Between the steps by which a task is ended.
   std::chrono::nanoseconds grace = std::chrono::milliseconds{200};
   /// A worker that shows no sign of life for so long while it has work (it was
-  /// stopped, say) is ended. A busy one does show signs.
+  /// stopped, say) is ended. A busy one does show signs. 0: never.
   std::chrono::nanoseconds heartbeat = std::chrono::seconds{10};
   /// See workers_min.
   std::chrono::nanoseconds idle_after = std::chrono::seconds{30};
@@ -97,7 +98,7 @@ struct process_pool_options {
 
 /// How one submit differs from the pool's options.
 struct task_options {
-  /// The pool's, unless said otherwise.
+  /// The pool's, unless said otherwise; 0 and below throw bad_argument.
   std::optional<time_limit> deadline{};
   /// Higher ones begin first; equal ones in order.
   int priority = 0;
@@ -199,7 +200,7 @@ public:
 
   /// `f(a, b, ...)` for each tuple.
   template <class F, class Range>
-  auto starmap(F f, Range&& range, map_options opts = {}) {
+  auto starmap(F, Range&& range, map_options opts = {}) {
     return map(detail::spread_t<F>{}, std::forward<Range>(range), opts);
   }
 
@@ -272,7 +273,7 @@ private:
     t->is_idempotent = idempotent;
     t->priority = opts.priority;
     if (opts.deadline)
-      t->deadline_ns = std::max<std::int64_t>(0, opts.deadline->ns());
+      t->deadline_ns = detail::checked_task_limit(*opts.deadline);
     detail::encode_arguments(*t, encode);
     detail::submit_to(*core_, *t, may_reject);
     return f;

@@ -64,6 +64,8 @@ void help_task(process_core& p, remote_task& t) noexcept;
 drain_report shut_down(process_core& p, shutdown_mode mode,
                        std::int64_t limit_ns);
 std::size_t workers_of(const process_core& p) noexcept;
+/// Errors: bad_argument.
+std::int64_t checked_task_limit(time_limit limit);
 /// Moves large arguments beside the message.
 void seal_arguments(remote_task& t);
 /// The error of a value that can't be read.
