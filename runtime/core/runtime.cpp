@@ -284,8 +284,14 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     }
     report_.messages_dropped = home_->dead_letters.load() - dropped;
   }
-  if (auto* p = processes_now())
+  if (auto* p = processes_now()) {
+    if (!await(until, [p] { return p->is_idle(); })) {
+      report_.clean = false;
+      report_.in_the_way.push_back(
+        {.actor = "worker processes", .method = "tasks, which end with them"});
+    }
     p->stop();
+  }
   // What is left is inside a method that does not return.
   auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());

@@ -72,6 +72,11 @@ bool child::has_begun(std::uint64_t call) const noexcept {
          == claim_word(call, claim::begun);
 }
 
+bool child::is_offered(std::uint64_t call) const noexcept {
+  return page_.claims[call % window].load(std::memory_order_acquire)
+         == claim_word(call, claim::offered);
+}
+
 void child::send(const wire::frame_header& head,
                  std::span<const std::byte> payload,
                  const wire::attachments* road) {
@@ -103,6 +108,7 @@ void child::send(const wire::frame_header& head,
     flush_locked();
   } catch (const decode_error& e) {
     broken_ = true;
+    nonsense_.store(true, std::memory_order_relaxed);
     backlog_.clear();
     condemn(e.what(), SIGKILL);
   }
@@ -160,6 +166,7 @@ void child::flush() {
       flush_locked();
   } catch (const decode_error& e) {
     broken_ = true;
+    nonsense_.store(true, std::memory_order_relaxed);
     backlog_.clear();
     condemn(e.what(), SIGKILL);
   }
@@ -207,7 +214,7 @@ bool child::pump() {
   // Without the fence our look may come before our leaving is seen: he is sent
   // away, we have not seen his bytes, and nobody comes back for them.
   for (int round = 0;
-       !garbage_.load(std::memory_order_relaxed) && !responses_.is_empty();
+       !deaf_.load(std::memory_order_relaxed) && !responses_.is_empty();
        ++round) {
     if (round == 2) { // it writes as fast as we read: others have a turn
       host_.tick_by(sched::now_ns());
@@ -216,7 +223,7 @@ bool child::pump() {
     if (pumping_.test_and_set(std::memory_order_seq_cst))
       return any;
     // It may have died, and its owner have been told, since we looked.
-    if (!garbage_.load(std::memory_order_relaxed))
+    if (!deaf_.load(std::memory_order_relaxed))
       any = drain() || any;
     pumping_.clear(std::memory_order_release);
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -242,7 +249,8 @@ bool child::drain() {
       feed({scratch_.data(), n});
     }
   } catch (const std::exception& e) {
-    garbage_.store(true, std::memory_order_relaxed);
+    nonsense_.store(true, std::memory_order_relaxed);
+    deaf_.store(true, std::memory_order_relaxed);
     condemn(fmt::format("it wrote what can't be understood: {}", e.what()),
             SIGKILL);
   }
@@ -317,7 +325,7 @@ bool child::arm(bell_mode mode) noexcept {
   page_.responses.reader_waits.store(static_cast<std::uint32_t>(mode),
                                      std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return !garbage_.load(std::memory_order_relaxed) && !responses_.is_empty();
+  return !deaf_.load(std::memory_order_relaxed) && !responses_.is_empty();
 }
 
 void child::silence_bell() noexcept {
@@ -370,9 +378,9 @@ void child::has_died(const report* seen, std::string why, bool memory_killer) {
   enter();
   // What it had written counts: no more than fits, though its descendants may
   // still write there.
-  if (!garbage_.load(std::memory_order_relaxed))
+  if (!deaf_.load(std::memory_order_relaxed))
     drain();
-  garbage_.store(true, std::memory_order_relaxed);
+  deaf_.store(true, std::memory_order_relaxed);
   ended_.store(true);
   pumping_.clear(std::memory_order_release);
   static_cast<void>(read_stderr());

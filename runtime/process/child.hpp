@@ -65,6 +65,13 @@ public:
   /// Takes a call back; false when it has begun.
   bool withdraw(std::uint64_t call) noexcept;
   [[nodiscard]] bool has_begun(std::uint64_t call) const noexcept;
+  /// Nobody has touched it. After a death: it certainly did not begin, as far
+  /// as the worker's word goes.
+  [[nodiscard]] bool is_offered(std::uint64_t call) const noexcept;
+  /// It wrote what can't be understood: its word is worth nothing.
+  [[nodiscard]] bool wrote_nonsense() const noexcept {
+    return nonsense_.load(std::memory_order_relaxed);
+  }
 
   /// When the call that runs began, by its word (not to be trusted). Known of
   /// calls with a deadline.
@@ -171,7 +178,8 @@ private:
   ring_reader responses_;
   wire::frame_decoder decoder_;
   std::vector<std::byte> scratch_;
-  std::atomic<bool> garbage_{false}; // it wrote what can't be understood
+  std::atomic<bool> deaf_{false}; // nothing is read any more
+  std::atomic<bool> nonsense_{false};
   std::atomic<std::uint64_t> pumps_{0};
 
   std::mutex look_mutex_;

@@ -195,8 +195,18 @@ void process_core::note_bad_start(const std::string& why, verdicts& out) {
                out);
     return;
   }
-  start_again_ = sched::now_ns()
-                 + std::min(brake_ns << (bad_starts_ - 1), brake_max_ns);
+  brake();
+}
+
+// The next worker comes later, and later each time until one has served. All
+// that end while it is on are one.
+void process_core::brake() {
+  const auto now = sched::now_ns();
+  if (start_again_ > now)
+    return;
+  start_again_ = now
+                 + std::min(brake_ns << std::min(brakes_, 16), brake_max_ns);
+  ++brakes_;
   host_.tick_by(start_again_);
 }
 
@@ -559,8 +569,12 @@ void process_core::on_frame(process::child& from,
                             const wire::frame_header& head,
                             std::span<const std::byte> payload,
                             process::incoming& road) {
-  if (head.kind == wire::frame_kind::hello)
+  if (head.kind == wire::frame_kind::hello) {
+    const std::lock_guard guard{mutex_};
+    if (auto* p = find(from))
+      p->greeted = true;
     return;
+  }
   const auto is_error = head.kind == wire::frame_kind::error;
   if (!is_error && head.kind != wire::frame_kind::result)
     throw decode_error{
@@ -577,8 +591,9 @@ void process_core::on_frame(process::child& from,
     is_setup = head.call == p->setup;
     if (head.call != p->first || head.call >= p->next
         || !from.has_begun(head.call))
-      throw decode_error{
-        fmt::format("an answer to call {}, it is at {}", head.call, p->first)};
+      throw decode_error{fmt::format(
+        "an answer to call {}; the one it owes is {}, {}begun", head.call,
+        p->first, from.has_begun(p->first) ? "" : "not ")};
     t = std::exchange(p->calls[head.call % window], nullptr);
     ++p->first;
     ++p->answers;
@@ -616,7 +631,7 @@ void process_core::on_frame(process::child& from,
       if (p != nullptr && !p->told_to_end) {
         if (error == nullptr) {
           p->ready = true;
-          bad_starts_ = 0;
+          bad_starts_ = brakes_ = 0;
         } else {
           log().error("process_pool: the initializer failed: {}",
                       text_with_type(error));
@@ -647,7 +662,7 @@ void process_core::on_frame(process::child& from,
   t->state().release();
   const std::lock_guard guard{mutex_};
   --running_;
-  bad_starts_ = 0;
+  bad_starts_ = brakes_ = 0;
   if (!is_settled)
     ++(good ? counts_.done : counts_.failed);
 }
@@ -706,7 +721,10 @@ void process_core::on_end(process::child& from, certificate why) {
     gone = std::move(*i);
     places_.erase(i);
     const auto now = sched::now_ns();
-    // More than one only if it wrote nonsense, that is, answers we can't read.
+    // A task may run again if its claim is untouched. More than one has been
+    // begun only if there are answers that can't be read; then also the oldest
+    // one is taken for begun whatever stands in its claim.
+    static_cast<void>(head_of(*p));
     std::vector<remote_task*> victims, unbegun;
     auto died_in_setup = false;
     for (auto c = p->next; c-- > p->first;) {
@@ -716,7 +734,9 @@ void process_core::on_end(process::child& from, certificate why) {
       if (t == nullptr)
         continue;
       --running_;
-      (from.has_begun(c) ? victims : unbegun).push_back(t);
+      const auto is_fresh = from.is_offered(c)
+                            && !(from.wrote_nonsense() && c == p->first);
+      (is_fresh ? unbegun : victims).push_back(t);
     }
     from.owners_note = nullptr;
     const auto in_order = p->told_to_end && why.exit_code == 0;
@@ -734,11 +754,14 @@ void process_core::on_end(process::child& from, certificate why) {
       bury_task(*t, why, out);
     if (stopped_ || broken_)
       fail_queue(why_closed(), out);
-    else if (!in_order && !p->served && !p->leaving)
+    else if (!in_order && !p->leaving && !(p->greeted && p->ready))
       note_bad_start(
         (died_in_setup ? "its initializer: " : "") + to_string(why), out);
-    else if (!in_order && victims.empty() && !p->leaving)
+    else if (!in_order && !p->leaving && victims.empty()) {
       log().warn("process_pool: an idle worker ended: {}", to_string(why));
+      if (!p->served)
+        brake();
+    }
     make_places(out);
     dispatch(out);
     if (rebalance()) // for a spare that takes its place

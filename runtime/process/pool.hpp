@@ -83,6 +83,7 @@ private:
     bool spare = false;
     bool leaving = false; // gets no more tasks
     bool told_to_end = false;
+    bool greeted = false;    // it is there
     bool served = false;     // a task has begun here
     std::uint64_t first = 1; // the oldest call without an answer
     std::uint64_t next = 1;  // the number of the next call
@@ -141,6 +142,7 @@ private:
   void tell_to_end(place& p, std::int64_t limit_ns);
   void kill_all(const char* why);
   void note_bad_start(const std::string& why, verdicts& out);
+  void brake();
   void cancel_queue(verdicts& out);
   void take_back_behind(place& p, std::uint64_t call);
   remote_task* head_of(place& p);
@@ -175,6 +177,7 @@ private:
   bool stopped_ = false;
   std::exception_ptr broken_;
   int bad_starts_ = 0; // in a row
+  int brakes_ = 0;     // likewise, with workers that came to nothing later
   std::int64_t start_again_ = 0;
   process_pool_statistics counts_;
   std::deque<quarantined_task> quarantine_;

@@ -10,7 +10,8 @@
 // Death of the parent: its socket ends, the zygote kills all groups of workers
 // and whatever they left behind (it is their subreaper), then ends itself.
 // Death of the zygote: workers go on; the parent sees them end by their pidfds
-// and starts another zygote for new ones.
+// and starts another zygote for new ones. One that was forked but not reported
+// yet is lost, as if it had died.
 #pragma once
 
 #include "process/descriptors.hpp"

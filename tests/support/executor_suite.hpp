@@ -187,18 +187,6 @@ private:
   int bad_;
 };
 
-template <class E, class F>
-std::string text_thrown(F f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.what();
-  } catch (const std::exception& e) {
-    return std::string{"another error: "} + e.what();
-  }
-  return "no error";
-}
-
 } // namespace test
 
 using namespace std::chrono_literals;

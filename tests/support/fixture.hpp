@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <thread>
 
 #include "troupe/troupe.hpp"
@@ -71,6 +72,19 @@ public:
 private:
   watchdog dog_;
 };
+
+/// The text of the error of type E that `f` throws.
+template <class E, class F>
+std::string text_thrown(F f) {
+  try {
+    f();
+  } catch (const E& e) {
+    return e.what();
+  } catch (const std::exception& e) {
+    return std::string{"another error: "} + e.what();
+  }
+  return "no error";
+}
 
 /// Calls that must not be optimised into a lie: a value that a test owns and
 /// actors change, counted.
