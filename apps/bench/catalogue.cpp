@@ -100,6 +100,41 @@ const std::vector<workload>& table() {
      "a supervised child crashes; until the new one has answered, p50",
      {},
      {{"restart", "us", at_most(50)}}},
+    {"process_round_trip",
+     "one trivial task to a worker process and back, p50",
+     {"python_pool", "python_executor"},
+     {{"process_round_trip", "us", at_least(20, "python_pool")}}},
+    {"process_map_1",
+     "200 k trivial tasks in worker processes, chunks of 1",
+     {"python_pool"},
+     {{"process_map_1", "ns/task", at_least(20, "python_pool")}}},
+    {"process_map",
+     "10 M integers in worker processes, automatic chunks",
+     {"python_pool"},
+     {{"process_map", "ns/element", at_least(5, "python_pool")}}},
+    {"process_bytes",
+     "64 MiB to a worker process, by value and as a blob, p50",
+     {"python_pool", "python_executor"},
+     {{"process_bytes", "ms", at_least(10, "python_pool")},
+      {"process_blob", "ms", at_least(100, "python_pool")}},
+     "Python has no blob: both rows show its bytes"},
+    {"process_start",
+     "a pool of worker processes, ten tasks, gone: the first time",
+     {"python_pool", "python_executor"},
+     {{"process_start", "ms", at_least(1, "python_pool")}},
+     {},
+     false},
+    {"process_crash",
+     "SIGKILL of a busy worker: to the error, to the next result; p99",
+     {},
+     {{"process_crash", "ms", at_most(10)},
+      {"process_crash_serving", "ms", at_most(30)}},
+     {},
+     false},
+    {"process_ask",
+     "ask an actor in a process of its own, beside a pool's round trip",
+     {},
+     {{"process_ask", "us"}, {"process_ask_ratio", "x", at_most(1.2)}}},
     {"compile",
      "hello.cpp against the same program in CAF",
      {"caf"},
@@ -118,8 +153,9 @@ std::span<const workload> catalogue() {
 }
 
 std::span<const std::string> peer_names() {
-  static const std::vector<std::string> names{"caf", "tbb", "asio", "std_async",
-                                              "locks"};
+  static const std::vector<std::string> names{
+    "caf",   "tbb",         "asio",           "std_async",
+    "locks", "python_pool", "python_executor"};
   return names;
 }
 

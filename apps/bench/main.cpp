@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <troupe/run.hpp>
 
 #include <unistd.h>
 
@@ -69,6 +70,15 @@ void print_notes(const std::vector<std::string>& only) {
       fmt::print("{}: {}\n", w.name, w.note);
 }
 
+// Worker processes are this program started again by troupe::run; the other
+// workloads do without the system that it brings.
+bool needs_processes(int argc, char** argv) {
+  const std::string_view first = argc > 1 ? argv[1] : "";
+  const std::string_view second = argc > 2 ? argv[2] : "";
+  return first.starts_with("--troupe-")
+         || (first == "--run-one" && second.starts_with("process_"));
+}
+
 int run(const options& opts) {
   auto where = this_machine();
   fmt::print(
@@ -94,6 +104,11 @@ int run(const options& opts) {
 } // namespace
 
 int main(int argc, char** argv) {
+  if (needs_processes(argc, argv))
+    return troupe::run(argc, argv, [](troupe::system&, std::span<char*> args) {
+      return run_one(our_workloads(), static_cast<int>(args.size()),
+                     args.data());
+    });
   if (argc > 1 && std::strcmp(argv[1], "--run-one") == 0)
     return run_one(our_workloads(), argc, argv);
   options opts;

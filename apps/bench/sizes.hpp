@@ -57,6 +57,14 @@ inline constexpr std::int64_t pipeline_sum =
 
 inline constexpr int restart_samples = 500;
 
+/// Python's side has the same sizes (peers/python.py), fewer round trips apart.
+inline constexpr int round_trip_samples = 20'000;
+inline constexpr int process_map_1_tasks = 200'000;
+inline constexpr std::size_t large_bytes = std::size_t{64} << 20;
+inline constexpr int large_samples = 9;
+inline constexpr int start_tasks = 10;
+inline constexpr int crash_samples = 100;
+
 inline constexpr int submit_get_tasks = 300'000;
 inline constexpr int submit_many_tasks = 2'000'000;
 inline constexpr int map_elements = 10'000'000;

@@ -695,9 +695,12 @@ std::size_t checked_size(std::ptrdiff_t n, std::size_t automatic,
                       what);
 }
 
+// Small chunks want many of them under way.
 std::size_t window_for(std::size_t chunk, std::size_t workers) {
   constexpr std::size_t most = SIZE_MAX / 2;
-  return chunk > most / (4 * workers) ? most : 4 * chunk * workers;
+  constexpr std::size_t least = 256;
+  return chunk > most / (4 * workers) ? most
+                                      : std::max(4 * chunk * workers, least);
 }
 
 // Not above 8192, so that the results of a chunk stay in the cache.

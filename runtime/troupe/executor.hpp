@@ -37,7 +37,7 @@ struct map_options {
   /// less in a small window.
   std::ptrdiff_t chunk = auto_chunk;
   /// Inputs pulled ahead of the results taken; 0 and below are refused.
-  /// Automatic: 4 chunks per worker.
+  /// Automatic: 4 chunks per worker, at least 256 inputs.
   std::ptrdiff_t window = auto_size;
   /// For all results together, from the call on; what has not begun by then is
   /// given up.

@@ -22,6 +22,13 @@ std::span<const entry> our_workloads() {
     {"queue", ours::queue},
     {"pipeline", ours::pipeline},
     {"restart", ours::restart},
+    {"process_round_trip", ours::process_round_trip},
+    {"process_map_1", ours::process_map_1},
+    {"process_map", ours::process_map},
+    {"process_bytes", ours::process_bytes},
+    {"process_start", ours::process_start},
+    {"process_crash", ours::process_crash},
+    {"process_ask", ours::process_ask},
   };
   return all;
 }

@@ -33,6 +33,13 @@ figures guarded_counter(const setting& how);
 figures queue(const setting& how);
 figures pipeline(const setting& how);
 figures restart(const setting& how);
+figures process_round_trip(const setting& how);
+figures process_map_1(const setting& how);
+figures process_map(const setting& how);
+figures process_bytes(const setting& how);
+figures process_start(const setting& how);
+figures process_crash(const setting& how);
+figures process_ask(const setting& how);
 
 } // namespace ours
 } // namespace bench
