@@ -4,6 +4,7 @@
 // One function per part, listed in `parts`; add a part there. The lines that a
 // part shows are those that it runs: a test compares the two.
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <iterator>
 #include <numeric>
@@ -117,6 +118,7 @@ public:
     int have = co_await account_.ask<&account::balance>();
     co_return co_await account_.ask<&account::take>(have / 2);
   }
+  int process() const { return ::getpid(); }
 
 private:
   troupe::ref<account> account_;
@@ -147,6 +149,13 @@ public:
 
 long factorial(int n) {
   return n < 2 ? 1 : n * factorial(n - 1);
+}
+
+// Ends its process when `b` is 0.
+int divide(int a, int b) {
+  if (b == 0)
+    std::raise(SIGFPE);
+  return a / b;
 }
 
 // -- the parts ----------------------------------------------------------------
@@ -296,6 +305,44 @@ auto report = pool.shutdown(troupe::drain, 10s);)");
   g.found("shutdown: " + to_string(report));
 }
 
+void processes(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "The same words on worker processes. One that crashes costs the task\n"
+    "that it was at, which gets the death certificate; the next is warm.");
+  g.code(R"(
+troupe::process_pool pool{sys, {.workers = 2, .deadline = 2s}};
+auto good = pool.submit(troupe::fn<&divide>, 84, 2);
+auto bad = pool.submit(troupe::fn<&divide>, 84, 0);
+auto why = error_of([&] { bad.get(); });)");
+  troupe::process_pool pool{sys, {.workers = 2, .deadline = 2s}};
+  auto good = pool.submit(troupe::fn<&divide>, 84, 2);
+  auto bad = pool.submit(troupe::fn<&divide>, 84, 0);
+  auto why = error_of([&] { bad.get(); });
+  g.found("84 / 2 = " + std::to_string(good.get()));
+  g.found(why.substr(0, why.find("\n  it was at")));
+}
+
+void remote_actors(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "An actor in a process of its own has the same handle; handles that are\n"
+    "passed to it reach back.");
+  g.code(R"(
+auto a = sys.spawn<account>();
+a.tell<&account::put>(60);
+auto t = sys.spawn<teller>(troupe::in_process{}, a);
+int half = t.ask<&teller::withdraw_half>().get();
+int there = t.ask<&teller::process>().get();)");
+  auto a = sys.spawn<account>();
+  a.tell<&account::put>(60);
+  auto t = sys.spawn<teller>(troupe::in_process{}, a);
+  int half = t.ask<&teller::withdraw_half>().get();
+  int there = t.ask<&teller::process>().get();
+  g.found("half of it: " + std::to_string(half) + ", withdrawn by process "
+          + std::to_string(there) + "; this is " + std::to_string(::getpid()));
+}
+
 void ordered_stop(guide& g) {
   g.say(
     "A stop is ordered and has a deadline; whoever is in its way is named.");
@@ -325,6 +372,8 @@ constexpr part parts[] = {
   {"deadlines", "Deadlines", &deadlines},
   {"dead-letters", "Dead letters", &dead_letters},
   {"thread-pool", "The thread pool", &thread_pool},
+  {"processes", "Worker processes", &processes},
+  {"remote-actors", "An actor in a process of its own", &remote_actors},
   {"stop", "An ordered stop", &ordered_stop},
 };
 

@@ -44,9 +44,8 @@ std::string requested(troupe::system& sys, const caf::actor& to, As... as) {
   caf::scoped_actor self{troupe::caf_system(sys)};
   std::string result;
   self->request(to, 5s, as...)
-    .receive(
-      [&](R value) { result = std::to_string(value); },
-      [&](caf::error& e) { result = self->system().render(e); });
+    .receive([&](R value) { result = std::to_string(value); },
+             [&](caf::error& e) { result = self->system().render(e); });
   return result;
 }
 
@@ -169,8 +168,7 @@ BOOST_AUTO_TEST_CASE(gets_a_down_msg_for_one_that_has_ended_before) {
   c.kill();
   BOOST_TEST(test::eventually(5s, [&] { return !c.is_alive(); }));
   BOOST_TEST(onlooker(live.sys, h).reason() != "no down_msg");
-  auto text =
-    requested<int>(live.sys, h, troupe::call<&counter::value>());
+  auto text = requested<int>(live.sys, h, troupe::call<&counter::value>());
   BOOST_TEST(has(text, "request_receiver_down"), text);
 }
 

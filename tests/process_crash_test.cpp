@@ -510,8 +510,8 @@ BOOST_AUTO_TEST_CASE(a57_is_ended_at_its_deadline_whatever_it_ignores) {
     bench t{{.workers = 1, .grace = 20ms}};
     auto pid = test::new_word();
     const auto began = std::chrono::steady_clock::now();
-    auto f = t.pool.with({.deadline = 50ms}).submit(fn<&stay>, pid, term,
-                                                    abort);
+    auto f =
+      t.pool.with({.deadline = 50ms}).submit(fn<&stay>, pid, term, abort);
     const auto text = text_thrown<troupe::timeout>([&] { f.get(); });
     BOOST_TEST(contains(text, "not done after 50 ms"), text);
     BOOST_TEST((std::chrono::steady_clock::now() - began >= 50ms));
@@ -551,8 +551,8 @@ BOOST_AUTO_TEST_CASE(a57_others_on_other_workers_do_not_notice) {
       return here();
     },
     other, gate);
-  auto bad = t.pool.with({.deadline = 30ms})
-               .submit(fn<&stay>, pid, false, false);
+  auto bad =
+    t.pool.with({.deadline = 30ms}).submit(fn<&stay>, pid, false, false);
   BOOST_CHECK_THROW(bad.get(), troupe::timeout);
   BOOST_TEST(eventually(10s, [&] {
     return test::process_state(static_cast<int>(value(pid))) == 0;
@@ -673,8 +673,8 @@ BOOST_AUTO_TEST_CASE(retries_are_none_unless_asked_for) {
 BOOST_AUTO_TEST_CASE(one_that_kills_too_many_is_set_aside) {
   bench t{{.workers = 2, .retries = 100, .quarantine_after = 3}};
   auto runs = test::new_word();
-  const auto c = death_of(
-    t.pool.submit(troupe::idempotent(fn<&crash_first>), runs, 99u));
+  const auto c =
+    death_of(t.pool.submit(troupe::idempotent(fn<&crash_first>), runs, 99u));
   BOOST_TEST(c.attempt == 3u);
   BOOST_TEST(value(runs) == 3u);
   const auto aside = t.pool.quarantined();
@@ -706,8 +706,8 @@ BOOST_AUTO_TEST_SUITE(a_worker_that_writes_nonsense)
 // Inside a worker: its side of the channel, once more.
 troupe::process::shared_memory& own_channel() {
   using troupe::process::descriptor, troupe::process::shared_memory;
-  static auto* mapped = new shared_memory{
-    shared_memory::map(descriptor{::dup(4)})};
+  static auto* mapped =
+    new shared_memory{shared_memory::map(descriptor{::dup(4)})};
   return *mapped;
 }
 
@@ -740,11 +740,11 @@ int write_nonsense(std::uint64_t seed) {
       {
         troupe::wire::buffer frame;
         troupe::wire::append_frame(
-          frame, {.kind = static_cast<troupe::wire::frame_kind>(
-                    1 + random() % 16),
-                  .call = random() % 200,
-                  .name = random(),
-                  .payload_bytes = 0});
+          frame,
+          {.kind = static_cast<troupe::wire::frame_kind>(1 + random() % 16),
+           .call = random() % 200,
+           .name = random(),
+           .payload_bytes = 0});
         auto put = page.responses.put.load();
         for (auto byte : frame.bytes())
           ring[put++ % troupe::process::ring_bytes] =
@@ -774,8 +774,8 @@ BOOST_AUTO_TEST_CASE(costs_no_more_than_itself) {
     test::random_source random;
     bench t{{.workers = 2, .grace = 10ms, .heartbeat = 2s}};
     for (int round = 0; round < 120; ++round) {
-      auto bad = t.pool.with({.deadline = 2s})
-                   .submit(fn<&write_nonsense>, random());
+      auto bad =
+        t.pool.with({.deadline = 2s}).submit(fn<&write_nonsense>, random());
       std::vector<troupe::future<int>> fs;
       for (int i = 0; i < 10; ++i)
         fs.push_back(t.pool.with({.deadline = 5s}).submit(fn<&square>, i));

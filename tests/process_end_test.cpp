@@ -156,13 +156,13 @@ private:
 } // namespace
 
 int main(int argc, char** argv) {
-  return troupe::run(argc, argv, [](troupe::system& sys,
-                                    std::span<char*> args) {
-    if (args.size() == 3 && std::string{args[1]} == "--victim")
-      return victim(sys, args[2]);
-    return boost::unit_test::unit_test_main(
-      &init_unit_test, static_cast<int>(args.size()), args.data());
-  });
+  return troupe::run(
+    argc, argv, [](troupe::system& sys, std::span<char*> args) {
+      if (args.size() == 3 && std::string{args[1]} == "--victim")
+        return victim(sys, args[2]);
+      return boost::unit_test::unit_test_main(
+        &init_unit_test, static_cast<int>(args.size()), args.data());
+    });
 }
 
 // -- the program --------------------------------------------------------------
@@ -225,9 +225,8 @@ BOOST_AUTO_TEST_CASE(b11_interrupted_drains_and_killed_at_the_second) {
     const auto status = p.status();
     BOOST_TEST(WIFEXITED(status));
     BOOST_TEST(WEXITSTATUS(status) == 128 + (twice ? SIGINT : SIGTERM));
-    BOOST_TEST(eventually(2s, [&] {
-      return std::all_of(all.begin(), all.end(), &test::is_gone);
-    }));
+    BOOST_TEST(eventually(
+      2s, [&] { return std::all_of(all.begin(), all.end(), &test::is_gone); }));
   }
 }
 
@@ -459,8 +458,8 @@ BOOST_AUTO_TEST_CASE(a70_loses_nothing_to_signals) {
         fs.push_back(pool.submit(fn<&square>, k));
       auto size = pool.submit([](std::string s) { return s; }, large);
       if (i % 10 == 0)
-        BOOST_TEST((pool.submit([] { ::raise(SIGKILL); }).exception()
-                    != nullptr));
+        BOOST_TEST(
+          (pool.submit([] { ::raise(SIGKILL); }).exception() != nullptr));
       for (int k = 0; k < 20; ++k)
         BOOST_TEST_REQUIRE(fs[static_cast<std::size_t>(k)].get() == k * k);
       BOOST_TEST_REQUIRE((size.get() == large));
@@ -487,13 +486,13 @@ BOOST_AUTO_TEST_CASE(b17_forks_while_its_threads_hold_locks) {
   for (int i = 0; i < 60; ++i) {
     BOOST_TEST_REQUIRE(
       (pool.submit([] { ::_exit(1); }).exception() != nullptr));
-    BOOST_TEST_REQUIRE(pool.submit([] {
-                             return std::vector<std::string>(
-                                      10, std::string(100, 'y'))
-                               .size();
-                           })
-                         .get_for(20s)
-                       == 10u);
+    BOOST_TEST_REQUIRE(
+      pool
+        .submit([] {
+          return std::vector<std::string>(10, std::string(100, 'y')).size();
+        })
+        .get_for(20s)
+      == 10u);
   }
   over = true;
 }

@@ -518,9 +518,10 @@ void process_core::look_at_deadline(place& p, std::int64_t now, verdicts& out) {
   t->is_given_up = true;
   ++counts_.failed;
   t->state().retain(); // its answer may come before we get to settle it
-  out.push_back({t, std::make_exception_ptr(timeout{fmt::format(
-                      "{}: not done after {} ms, its deadline", t->entry.name(),
-                      static_cast<double>(limit) / ms)})});
+  out.push_back(
+    {t, std::make_exception_ptr(timeout{fmt::format(
+          "{}: not done after {} ms, its deadline", plain_name(t->entry.name()),
+          static_cast<double>(limit) / ms)})});
   begin_ending(
     p, *t,
     fmt::format("its deadline of {} ms", static_cast<double>(limit) / ms));
@@ -777,7 +778,7 @@ void process_core::bury_task(remote_task& t, certificate why, verdicts& out) {
     out.push_back({&t, nullptr, fate::settled_before});
     return;
   }
-  why.task = t.entry.name();
+  why.task = plain_name(t.entry.name());
   why.attempt = static_cast<unsigned>(t.deaths.size()) + 1;
   if (t.is_ended) {
     ++counts_.failed;

@@ -108,6 +108,11 @@ struct task_options {
 /// can be tried again when its worker dies.
 template <class F>
 struct idempotent_t {
+  static constexpr std::string_view name()
+    requires requires { F::name(); }
+  {
+    return F::name();
+  }
   template <class... Args>
     requires std::is_invocable_v<const F&, Args...>
   decltype(auto) operator()(Args&&... args) const {

@@ -60,8 +60,8 @@ figures process_map_1(const setting& how) {
   auto run = [&](int n) {
     std::int64_t sum = 0;
     stopwatch watch;
-    for (int y : pool.map(troupe::fn<&triple>, std::views::iota(0, n),
-                          {.chunk = 1}))
+    for (int y :
+         pool.map(troupe::fn<&triple>, std::views::iota(0, n), {.chunk = 1}))
       sum += y;
     auto ns = watch.ns_per(n);
     expect("the sum", sum, trivial_sum(n));
