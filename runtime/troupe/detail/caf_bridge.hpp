@@ -129,7 +129,8 @@ future<R> ask_caf(system& sys, const caf::actor& to, caf::message msg) {
       : caf::duration{
           std::max(std::chrono::milliseconds{1},
                    std::chrono::duration_cast<std::chrono::milliseconds>(ns))};
-  auto body = [p, to, limit, msg](caf::event_based_actor* self) {
+  // An argument that says nothing: without any CAF refers to one at null.
+  auto body = [p, to, limit, msg](caf::event_based_actor* self, int) {
     auto fail = [=](const caf::error& e) {
       p->try_set_exception(from_caf_error(e, self->system()));
       self->quit();
@@ -156,7 +157,7 @@ future<R> ask_caf(system& sys, const caf::actor& to, caf::message msg) {
         },
         on_error);
   };
-  detail::caf_system_of(sys.runtime()).template spawn<caf::hidden>(body);
+  detail::caf_system_of(sys.runtime()).template spawn<caf::hidden>(body, 0);
   forget_logger();
   return result;
 }
