@@ -685,6 +685,30 @@ BOOST_AUTO_TEST_CASE(one_that_kills_too_many_is_set_aside) {
   BOOST_TEST(t.pool.stats().quarantined == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(one_that_waits_for_its_next_is_not_called_unbegun) {
+  bench t{{.workers = 1, .spares = 0, .retries = 5, .quarantine_after = 9}};
+  auto pid = test::new_word(), gate = test::new_word();
+  // Dies behind a task of higher priority that then holds the only worker.
+  auto f = t.pool.submit(troupe::idempotent([](word p, word g) {
+                           test::set_word(p, 1);
+                           test::await_word(g);
+                           test::crash_here(SIGKILL);
+                         }),
+                         pid, gate);
+  test::await_word(pid);
+  auto held = test::new_word();
+  auto first = t.pool.with({.priority = 5})
+                 .submit([](word g) { test::await_word(g); }, held);
+  test::set_word(gate, 1);
+  BOOST_TEST(eventually(10s, [&] { return t.pool.stats().retried == 1; }));
+  BOOST_TEST(!f.cancel());
+  BOOST_TEST(contains(text_thrown<troupe::cancelled>([&] { f.get(); }),
+                      "before its next attempt"));
+  BOOST_TEST(!f.is_cancelled());
+  test::set_word(held, 1);
+  first.get();
+}
+
 BOOST_AUTO_TEST_CASE(an_error_is_not_a_death) {
   bench t{{.workers = 1, .retries = 5}};
   auto runs = test::new_word();

@@ -60,6 +60,19 @@ struct shared_page {
   black_box box;
 };
 
+/// The parent, before it puts the call into the ring.
+inline void offer(shared_page& page, std::uint64_t call) noexcept {
+  page.claims[call % window].store(claim_word(call, claim::offered),
+                                   std::memory_order_release);
+}
+
+inline bool move_claim(shared_page& page, std::uint64_t call,
+                       claim to) noexcept {
+  auto expected = claim_word(call, claim::offered);
+  return page.claims[call % window].compare_exchange_strong(
+    expected, claim_word(call, to), std::memory_order_acq_rel);
+}
+
 /// The memory of a channel, mapped.
 class shared_memory {
 public:

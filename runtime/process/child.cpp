@@ -57,14 +57,11 @@ child::child(host& home, std::shared_ptr<child_owner> owner,
 // -- sending ------------------------------------------------------------------
 
 void child::offer(std::uint64_t call) noexcept {
-  page_.claims[call % window].store(claim_word(call, claim::offered),
-                                    std::memory_order_release);
+  process::offer(page_, call);
 }
 
 bool child::withdraw(std::uint64_t call) noexcept {
-  auto expected = claim_word(call, claim::offered);
-  return page_.claims[call % window].compare_exchange_strong(
-    expected, claim_word(call, claim::withdrawn), std::memory_order_acq_rel);
+  return move_claim(page_, call, claim::withdrawn);
 }
 
 bool child::has_begun(std::uint64_t call) const noexcept {

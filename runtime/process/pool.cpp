@@ -21,7 +21,7 @@ using process::window;
 constexpr std::int64_t ms = 1'000'000;
 constexpr std::int64_t ahead_ns = 200'000; // of work sent ahead to a worker
 constexpr int bad_starts_max = 8;          // in a row: then the pool is broken
-constexpr std::int64_t brake_ns = 10 * ms, brake_max_ns = 2'000 * ms;
+constexpr std::int64_t brake_ns = 5 * ms, brake_max_ns = 2'000 * ms;
 constexpr std::int64_t end_limit_ns = 5'000 * ms, end_least_ns = 200 * ms;
 constexpr std::int64_t birth_limit_ns = 10'000 * ms;
 constexpr std::size_t quarantine_max = 100;
@@ -185,7 +185,9 @@ void process_core::open_place(bool spare, verdicts& out) {
 
 // A worker that came to nothing before its first task: the next one later.
 void process_core::note_bad_start(const std::string& why, verdicts& out) {
-  ++bad_starts_;
+  // Several that were started together, or with a zygote that died, are one.
+  if (start_again_ <= sched::now_ns())
+    ++bad_starts_;
   log().warn("process_pool: a worker could not start: {}", why);
   if (bad_starts_ >= bad_starts_max) {
     break_pool(std::make_exception_ptr(closed{fmt::format(
@@ -431,8 +433,7 @@ void process_core::stop_task(remote_task& t) noexcept {
       return;
     if (t.where == static_cast<std::uint8_t>(task_place::queued)) {
       unqueue(t);
-      ++counts_.cancelled;
-      out.push_back({&t, nullptr});
+      drop(t, out);
     } else if (t.where == static_cast<std::uint8_t>(task_place::sent)) {
       auto i = std::find_if(places_.begin(), places_.end(),
                             [&](auto& p) { return p->number == t.place; });
@@ -440,8 +441,7 @@ void process_core::stop_task(remote_task& t) noexcept {
         return;
       auto& p = **i;
       if (take_back(p, t.call)) {
-        ++counts_.cancelled;
-        out.push_back({&t, nullptr});
+        drop(t, out);
         dispatch(out);
       } else if (!t.is_ended) {
         t.is_ended = true;
@@ -872,10 +872,30 @@ void process_core::fail_queue(const std::exception_ptr& why, verdicts& out) {
       list.erase(t);
       --queued_;
       t.where = static_cast<std::uint8_t>(task_place::over);
-      ++(why && !t.state().is_settled() ? counts_.failed : counts_.cancelled);
-      out.push_back({&t, why});
+      if (why && !t.state().is_settled()) {
+        ++counts_.failed;
+        out.push_back({&t, why});
+      } else {
+        drop(t, out);
+      }
     }
   changed_.notify_all();
+}
+
+// Cancelled, and not at a worker. One that waits for its next attempt has run
+// before: it can't be called unbegun.
+void process_core::drop(remote_task& t, verdicts& out) {
+  t.where = static_cast<std::uint8_t>(task_place::over);
+  if (t.deaths.empty()) {
+    ++counts_.cancelled;
+    out.push_back({&t, nullptr});
+    return;
+  }
+  ++counts_.failed;
+  out.push_back({&t, std::make_exception_ptr(cancelled{fmt::format(
+                       "{} was cancelled before its next attempt; {} workers "
+                       "had died of it",
+                       t.entry.name(), t.deaths.size())})});
 }
 
 void process_core::cancel_queue(verdicts& out) {

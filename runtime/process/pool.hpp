@@ -144,6 +144,7 @@ private:
   void note_bad_start(const std::string& why, verdicts& out);
   void brake();
   void cancel_queue(verdicts& out);
+  void drop(remote_task& t, verdicts& out);
   void take_back_behind(place& p, std::uint64_t call);
   remote_task* head_of(place& p);
   std::size_t standing(bool spare) const;

@@ -112,10 +112,7 @@ void worker::consume(std::size_t n) {
 }
 
 bool worker::begin(std::uint64_t call) {
-  auto& word = page_.claims[call % window];
-  auto expected = claim_word(call, claim::offered);
-  if (!word.compare_exchange_strong(expected, claim_word(call, claim::begun),
-                                    std::memory_order_acq_rel))
+  if (!move_claim(page_, call, claim::begun))
     return false;
   const std::lock_guard guard{mutex_};
   running_ = call;

@@ -51,6 +51,8 @@ inline shared_word* map_words(int fd) {
   return static_cast<shared_word*>(at);
 }
 
+inline std::atomic<std::uint32_t> words_used{0};
+
 inline word new_word() {
   static const int fd = [] {
     const int made = ::memfd_create("words", MFD_CLOEXEC);
@@ -58,8 +60,10 @@ inline word new_word() {
       throw std::system_error{errno, std::generic_category(), "ftruncate"};
     return made;
   }();
-  static std::atomic<std::uint32_t> used{0};
-  return {::getpid(), fd, used++};
+  const auto index = words_used++;
+  if (index >= words_max)
+    throw std::length_error{"too many words in one test program"};
+  return {::getpid(), fd, index};
 }
 
 inline shared_word& at(word w) {
@@ -74,6 +78,13 @@ inline shared_word& at(word w) {
     return words;
   }();
   return mapped[w.index % words_max];
+}
+
+/// All words are 0 and new again. Requires: no worker that knows one is left.
+inline void forget_words() {
+  const auto first = new_word();
+  for (auto i = words_used.exchange(0); i-- != 0;)
+    at({first.pid, first.fd, i}).store(0);
 }
 
 inline void set_word(word w, std::uint32_t value) {
