@@ -64,7 +64,8 @@ namespace test {
 
 [[gnu::noinline]] int crash_here(int number) {
   if (number == SIGSEGV) {
-    volatile int* nowhere = nullptr;
+    // Not null: that would be a sanitizer's to tell.
+    auto* nowhere = reinterpret_cast<volatile int*>(std::uintptr_t{64});
     *nowhere = 1;
   } else if (number == SIGABRT) {
     std::abort();

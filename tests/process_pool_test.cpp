@@ -438,8 +438,9 @@ BOOST_AUTO_TEST_CASE(a11_b25_a_slow_consumer_costs_flat_memory) {
   };
   int pulled = 0, taken = 0;
   std::size_t before = 0, after = 0;
-  for (auto&& block : t.pool.imap([](int) { return std::string(100'000, 'x'); },
-                                  test::generator{&pulled})) {
+  for (auto&& block :
+       t.pool.imap([](int) { return std::string(100'000, 'x'); },
+                   test::generator{&pulled}, {.chunk = 1, .window = 8})) {
     BOOST_TEST_REQUIRE(block.size() == 100'000u);
     BOOST_TEST_REQUIRE(pulled <= ++taken + 8);
     if (taken == 200)

@@ -69,11 +69,6 @@ bool child::has_begun(std::uint64_t call) const noexcept {
          == claim_word(call, claim::begun);
 }
 
-bool child::is_offered(std::uint64_t call) const noexcept {
-  return page_.claims[call % window].load(std::memory_order_acquire)
-         == claim_word(call, claim::offered);
-}
-
 void child::send(const wire::frame_header& head,
                  std::span<const std::byte> payload,
                  const wire::attachments* road) {

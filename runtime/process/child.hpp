@@ -65,9 +65,6 @@ public:
   /// Takes a call back; false when it has begun.
   bool withdraw(std::uint64_t call) noexcept;
   [[nodiscard]] bool has_begun(std::uint64_t call) const noexcept;
-  /// Nobody has touched it. After a death: it certainly did not begin, as far
-  /// as the worker's word goes.
-  [[nodiscard]] bool is_offered(std::uint64_t call) const noexcept;
   /// It wrote what can't be understood: its word is worth nothing.
   [[nodiscard]] bool wrote_nonsense() const noexcept {
     return nonsense_.load(std::memory_order_relaxed);

@@ -722,9 +722,11 @@ void process_core::on_end(process::child& from, certificate why) {
     gone = std::move(*i);
     places_.erase(i);
     const auto now = sched::now_ns();
-    // A task may run again if its claim is untouched. More than one has been
-    // begun only if there are answers that can't be read; then also the oldest
-    // one is taken for begun whatever stands in its claim.
+    // A task may go elsewhere if it can be taken back: also here, since a
+    // worker may be given up while it lives (its zygote died before it told of
+    // the birth) and begin one at this moment. More than one has begun only if
+    // there are answers that can't be read; then the oldest one is taken for
+    // begun whatever stands in its claim.
     static_cast<void>(head_of(*p));
     std::vector<remote_task*> victims, unbegun;
     auto died_in_setup = false;
@@ -735,7 +737,7 @@ void process_core::on_end(process::child& from, certificate why) {
       if (t == nullptr)
         continue;
       --running_;
-      const auto is_fresh = from.is_offered(c)
+      const auto is_fresh = from.withdraw(c)
                             && !(from.wrote_nonsense() && c == p->first);
       (is_fresh ? unbegun : victims).push_back(t);
     }
