@@ -30,7 +30,8 @@ FLAGS = ["-std=c++20", "-O1", "-g", "-fno-omit-frame-pointer",
 KEPT_INPUTS = 32  # of each target, about
 LIBRARIES = ["-lfmt", "-ldl", "-pthread"]
 # What the decoders need; nothing of it starts a thread.
-SOURCES = sorted((ROOT / "runtime/wire").glob("*.cpp"))
+SOURCES = sorted(p for p in (ROOT / "runtime/wire").glob("*.cpp")
+                 if p.name != "peer.cpp")  # that one needs all of core
 SOURCES.append(HERE / "stand_in.cpp")
 
 
