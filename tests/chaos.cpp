@@ -500,9 +500,8 @@ void check_that_nothing_is_left(std::size_t files, std::size_t threads,
     return std::tuple{test::open_files(), test::threads(),
                       test::children_of(::getpid()).size()};
   };
-  if (test::eventually(10s, [&] {
-        return left() == std::tuple{files, threads, children};
-      }))
+  if (test::eventually(
+        10s, [&] { return left() == std::tuple{files, threads, children}; }))
     return;
   auto [f, t, c] = left();
   fault("descriptors " + std::to_string(files) + " -> " + std::to_string(f)
@@ -545,15 +544,15 @@ int chaos(std::chrono::seconds limit) {
       !is_sanitized && grown_from != 0 && now > grown_from + 250)
     fault("grown from " + std::to_string(grown_from) + " MiB to "
           + std::to_string(now));
-  std::printf("chaos: %d episodes, %llu tasks: %llu values, %llu deaths, %llu "
-              "late, %llu cancelled, %llu errors; %d faults\n",
-              episodes, static_cast<unsigned long long>(all.tasks.load()),
-              static_cast<unsigned long long>(all.values.load()),
-              static_cast<unsigned long long>(all.deaths.load()),
-              static_cast<unsigned long long>(all.late.load()),
-              static_cast<unsigned long long>(all.cancelled.load()),
-              static_cast<unsigned long long>(all.errors.load()),
-              faults.load());
+  std::printf(
+    "chaos: %d episodes, %llu tasks: %llu values, %llu deaths, %llu "
+    "late, %llu cancelled, %llu errors; %d faults\n",
+    episodes, static_cast<unsigned long long>(all.tasks.load()),
+    static_cast<unsigned long long>(all.values.load()),
+    static_cast<unsigned long long>(all.deaths.load()),
+    static_cast<unsigned long long>(all.late.load()),
+    static_cast<unsigned long long>(all.cancelled.load()),
+    static_cast<unsigned long long>(all.errors.load()), faults.load());
   return faults == 0 ? 0 : 1;
 }
 

@@ -464,11 +464,7 @@ BOOST_AUTO_TEST_CASE(is_named_in_the_description) {
 }
 
 BOOST_AUTO_TEST_CASE(leaves_nothing_behind_in_100_000) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  constexpr int rounds = 2000;
-#else
-  constexpr int rounds = 100'000;
-#endif
+  constexpr int rounds = test::is_sanitized ? 2000 : 100'000;
   live_system live{quiet()};
   auto h = live.sys.spawn<heavy>(troupe::restartable{});
   auto d = live.sys.spawn<driver>();
@@ -477,10 +473,8 @@ BOOST_AUTO_TEST_CASE(leaves_nothing_behind_in_100_000) {
   d.within(60s).ask<&driver::run>(h, rounds).get();
   BOOST_TEST(h.ask<&heavy::ping>().get() == 1);
   BOOST_TEST(test::counted::alive == 1);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   // A byte per restart would be 90 kB; pages come and go.
-  BOOST_TEST(resident_bytes() < before + (8u << 20));
-#endif
+  BOOST_TEST((test::is_sanitized || resident_bytes() < before + (8u << 20)));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -101,8 +101,8 @@ BOOST_AUTO_TEST_CASE(smoke) {
 BOOST_AUTO_TEST_SUITE(a_spec)
 
 BOOST_AUTO_TEST_CASE(with_a_name_twice_starts_nothing) {
+  diary d; // outlives the actors that write to it
   live_system live;
-  diary d;
   try {
     (void)live.sys.supervise(
       {.children = {
@@ -147,8 +147,8 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(order)
 
 BOOST_AUTO_TEST_CASE(starts_in_order_and_stops_in_reverse) {
+  diary d; // outlives the actors that write to it
   live_system live;
-  diary d;
   std::vector<troupe::child_spec> children;
   for (std::string name : {"a", "b", "c"})
     children.push_back(
@@ -163,8 +163,8 @@ BOOST_AUTO_TEST_CASE(starts_in_order_and_stops_in_reverse) {
 }
 
 BOOST_AUTO_TEST_CASE(a_failing_start_undoes_those_before_and_throws) {
+  diary d; // outlives the actors that write to it
   live_system live;
-  diary d;
   BOOST_CHECK_THROW(
     (void)live.sys.supervise(
       {.children = {troupe::child<witness>("a", troupe::permanent, &d,
@@ -178,8 +178,8 @@ BOOST_AUTO_TEST_CASE(a_failing_start_undoes_those_before_and_throws) {
 }
 
 BOOST_AUTO_TEST_CASE(one_for_all_restarts_everybody) {
+  diary d; // outlives the actors that write to it
   live_system live;
-  diary d;
   std::vector<troupe::child_spec> children;
   for (std::string name : {"a", "b", "c"})
     children.push_back(
@@ -195,8 +195,8 @@ BOOST_AUTO_TEST_CASE(one_for_all_restarts_everybody) {
 }
 
 BOOST_AUTO_TEST_CASE(rest_for_one_restarts_those_after_it) {
+  diary d; // outlives the actors that write to it
   live_system live;
-  diary d;
   std::vector<troupe::child_spec> children;
   for (std::string name : {"a", "b", "c"})
     children.push_back(
@@ -212,8 +212,8 @@ BOOST_AUTO_TEST_CASE(rest_for_one_restarts_those_after_it) {
 }
 
 BOOST_AUTO_TEST_CASE(a_child_that_does_not_stop_is_killed_by_its_deadline) {
+  std::atomic<bool> go{false}; // outlives the actors that look at it
   live_system live;
-  std::atomic<bool> go{false};
   auto spec = troupe::child<blocker>("b", troupe::permanent, &go);
   spec.stop_deadline = 10ms;
   auto sup = live.sys.supervise({.children = {spec}});
@@ -279,8 +279,8 @@ BOOST_AUTO_TEST_CASE(calls_wait_for_the_next_incarnation_or_fail_fast) {
 }
 
 BOOST_AUTO_TEST_CASE(a_child_that_fails_at_every_start_is_braked_and_given_up) {
+  std::atomic<int> left{1}; // outlives the actors that look at it
   live_system live;
-  std::atomic<int> left{1};
   auto sup = live.sys.supervise({.intensity = 4,
                                  .backoff = {.first = 1ms, .jitter = 0},
                                  .children = {troupe::child<starts_sometimes>(
@@ -300,8 +300,8 @@ BOOST_AUTO_TEST_CASE(a_child_that_fails_at_every_start_is_braked_and_given_up) {
 }
 
 BOOST_AUTO_TEST_CASE(giving_up_escalates_to_the_supervisor_above) {
+  diary d; // outlives the actors that write to it
   live_system live;
-  diary d;
   auto inner = troupe::child_supervisor(
     "inner", troupe::permanent,
     {.intensity = 0,

@@ -715,7 +715,9 @@ BOOST_AUTO_TEST_CASE(b25_a_slow_consumer_costs_flat_memory) {
       break;
     }
   }
-  BOOST_TEST(after < before + 30'000, after << " KiB after " << before);
+  // Sanitizers keep freed memory in the process, and shadows of all memory.
+  BOOST_TEST((test::is_sanitized || after < before + 30'000),
+             after << " KiB after " << before);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

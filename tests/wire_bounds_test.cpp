@@ -3,6 +3,7 @@
 // the limits say.
 #define BOOST_TEST_MODULE wire_bounds
 #include "support/allocations.hpp"
+#include "support/sanitized.hpp"
 #include "support/seed.hpp"
 #include "support/wire.hpp"
 
@@ -192,7 +193,7 @@ BOOST_AUTO_TEST_CASE(changed_anywhere_is_a_value_or_an_error) {
   test::random_source random;
   TEST_WITH_SEED() {
     const auto whole = encoded(sample());
-    for (int i = 0; i < 100'000; ++i) {
+    for (int i = 0; i < test::rounds(100'000); ++i) {
       std::vector<std::byte> bytes(whole.bytes().begin(), whole.bytes().end());
       for (auto n = 1 + random.below(4); n > 0; --n)
         bytes[random.below(bytes.size())] = static_cast<std::byte>(random());
@@ -210,7 +211,7 @@ BOOST_AUTO_TEST_CASE(changed_anywhere_is_a_value_or_an_error) {
 BOOST_AUTO_TEST_CASE(of_noise_is_a_value_or_an_error) {
   test::random_source random;
   TEST_WITH_SEED() {
-    for (int i = 0; i < 100'000; ++i) {
+    for (int i = 0; i < test::rounds(100'000); ++i) {
       std::vector<std::byte> bytes(random.below(200));
       for (auto& b : bytes)
         b = static_cast<std::byte>(random.chance(70) ? random.below(4)

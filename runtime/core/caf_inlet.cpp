@@ -51,7 +51,7 @@ matcher_table& matchers() {
 std::shared_ptr<const std::vector<caf_matcher>> matchers_of(cell& c) {
   auto& table = matchers();
   std::lock_guard guard{table.mutex};
-  auto i = table.of_class.find(c.entry_slot());
+  auto i = table.of_class.find(cell::entry_slot(&c));
   return i == table.of_class.end() ? nullptr : i->second;
 }
 
@@ -125,7 +125,7 @@ caf::error coded(caf::sec code, const std::string& text) {
 void set_matchers(cell* c, std::vector<caf_matcher> ms) {
   auto& table = matchers();
   std::lock_guard guard{table.mutex};
-  table.of_class[c->entry_slot()] =
+  table.of_class[cell::entry_slot(c)] =
     std::make_shared<const std::vector<caf_matcher>>(std::move(ms));
 }
 

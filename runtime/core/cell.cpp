@@ -137,7 +137,7 @@ cell* cell::make(runtime& rt, const class_info& info, const spawn_options& o) {
     cell(plain_config, o, static_cast<std::uint8_t>(shard));
   ::new (static_cast<void*>(&extras_slot(c->block())))
     extras_slot_type{nullptr};
-  c->entry_slot() = rt.entry_for(info);
+  entry_slot(c) = rt.entry_for(info);
   if (o.bounded) {
     c->extras().box = std::make_unique<bounded_box>(o.box);
     c->set(flag_bounded);
@@ -267,8 +267,8 @@ cell_extras& cell::extras() {
 
 // -- running ------------------------------------------------------------------
 
-call_record* cell::records() const {
-  auto* x = extras_or_null();
+call_record* cell::records_of(const cell* c) {
+  auto* x = extras_slot(block_of(c)).load(std::memory_order_acquire);
   return x == nullptr ? nullptr : x->active.load(); // seq_cst: wait_graph.hpp
 }
 
@@ -602,19 +602,19 @@ void release(cell* c) noexcept {
 }
 
 void retain_weak(cell* c) noexcept {
-  intrusive_ptr_add_weak_ref(c->block());
+  intrusive_ptr_add_weak_ref(cell::block_of(c));
 }
 
 void release_weak(cell* c) noexcept {
-  intrusive_ptr_release_weak(caf::actor_control_block::from(c));
+  intrusive_ptr_release_weak(cell::block_of(c));
 }
 
 bool lock_weak(cell* c) noexcept {
-  return intrusive_ptr_upgrade_weak(caf::actor_control_block::from(c));
+  return intrusive_ptr_upgrade_weak(cell::block_of(c));
 }
 
 std::uint64_t id_of(const cell* c) noexcept {
-  return c->block()->id();
+  return cell::block_of(c)->id();
 }
 
 bool is_alive(const cell* c) noexcept {

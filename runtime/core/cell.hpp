@@ -97,21 +97,24 @@ public:
 
   // -- parts ------------------------------------------------------------------
 
-  caf::actor_control_block* block() const {
-    return caf::actor_control_block::from(this);
-  }
-  /// The same where the cell itself may be gone already.
+  // Static: these also serve weak handles, whose cell may be destroyed. Only
+  // its block is theirs to look at, and no member function may be called.
   static caf::actor_control_block* block_of(const cell* c) {
-    return reinterpret_cast<caf::actor_control_block*>(
-      reinterpret_cast<std::uintptr_t>(c) - CAF_CACHE_LINE_SIZE);
+    return caf::actor_control_block::from(c);
   }
   // The 8 bytes that the control block leaves free in its cache line.
-  const class_entry*& entry_slot() const {
+  static const class_entry*& entry_slot(const cell* c) {
     return *reinterpret_cast<const class_entry**>(
-      reinterpret_cast<char*>(block()) + sizeof(caf::actor_control_block));
+      reinterpret_cast<char*>(block_of(c)) + sizeof(caf::actor_control_block));
   }
-  const class_info& info() const { return *entry_slot()->info; }
-  home_block& home() const { return *entry_slot()->home; }
+  static const class_info& info_of(const cell* c) {
+    return *entry_slot(c)->info;
+  }
+  static home_block& home_of(const cell* c) { return *entry_slot(c)->home; }
+
+  caf::actor_control_block* block() const { return block_of(this); }
+  const class_info& info() const { return info_of(this); }
+  home_block& home() const { return home_of(this); }
   void* object() const {
     auto end = reinterpret_cast<std::uintptr_t>(this) + sizeof(cell)
                + sizeof(extras_slot_type);
@@ -169,7 +172,8 @@ public:
 
   void add_record(call_record& r);
   void remove_record(call_record& r) noexcept;
-  call_record* records() const;
+  static call_record* records_of(const cell* c); // also of a destroyed one
+  call_record* records() const { return records_of(this); }
   void note_deadline(std::int64_t due);
   void expire_records();
 

@@ -154,6 +154,7 @@ caf::node_id runtime::take_node() const {
   // one counted copy is kept for ever in the home block's name.
   static_assert(sizeof(caf::node_id) == sizeof(void*));
   alignas(caf::node_id) char bits[sizeof(caf::node_id)];
+  // NOLINTNEXTLINE(bugprone-undefined-memory-manipulation): said above
   std::memcpy(bits, &home_->node, sizeof(bits));
   return std::move(*reinterpret_cast<caf::node_id*>(bits));
 }
@@ -488,7 +489,7 @@ std::string plain_name(std::string_view name) {
 }
 
 std::string name_of(const cell& c) {
-  return plain_name(c.info().name) + "#" + std::to_string(id_of(&c));
+  return plain_name(cell::info_of(&c).name) + "#" + std::to_string(id_of(&c));
 }
 
 void count_dead_letter(cell& to, const std::string& message,

@@ -28,13 +28,14 @@ public:
 // Whether `c` takes no message while its newest record waits: a thread that
 // blocks (it has no coroutine) takes none in a reentrant class either.
 bool is_busy(const cell& c, const call_record* record) {
-  return record != nullptr && (!c.info().is_reentrant || !record->frame);
+  return record != nullptr
+         && (!cell::info_of(&c).is_reentrant || !record->frame);
 }
 
 // The state that `c` waits for; null when it doesn't, when it lets others in
 // meanwhile, and when the answer is on its way.
 state_base* waits_for(const cell& c) {
-  auto* record = c.records();
+  auto* record = cell::records_of(&c); // a callee may be destroyed
   if (!is_busy(c, record))
     return nullptr;
   auto* s = record->waiting.load();
@@ -153,7 +154,7 @@ wait_cycle find_cycle(cell& waiter, state_base& s) {
   if (s.ops->next_part == nullptr) {
     auto* to = s.callee;
     if (to == nullptr || s.delegated.load()
-        || (to != &waiter && to->records() == nullptr))
+        || (to != &waiter && cell::records_of(to) == nullptr))
       return {}; // the usual case: the callee waits for nobody
   }
   walk guard;

@@ -315,7 +315,7 @@ void continue_with(state_base& from, continuation* next) {
     if (auto* rt = runtime::of_this_thread(); rt != nullptr)
       watch_deadline(from, rt->home());
     else if (from.callee != nullptr)
-      watch_deadline(from, from.callee->home());
+      watch_deadline(from, cell::home_of(from.callee));
   }
   if (next->home != nullptr) {
     next->incarnation = next->home->incarnation();

@@ -59,6 +59,7 @@ template <class R>
 const future<R>& awaitable(const future<R>& f) {
   if (!f.valid())
     throw bad_argument{"a future that belongs to nothing can't be awaited"};
+  // NOLINTNEXTLINE(bugprone-return-const-ref-from-parameter): passed on
   return f;
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "support/sanitized.hpp"
 #include "troupe/troupe.hpp"
 
 namespace test {
