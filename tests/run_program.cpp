@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// run_program: what run_test.py starts: a program in the frame of troupe::run
+// that does what its first argument says.
+#include <troupe/troupe.hpp>
+
+#include <cstdio>
+#include <string>
+#include <thread>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+class worker {
+public:
+  void nap(std::chrono::milliseconds d) {
+    std::this_thread::sleep_for(d); // sleeps: the work that a stop waits for
+    std::printf("napped\n");
+    std::fflush(stdout);
+  }
+  int fail() { throw std::out_of_range{"index 7"}; }
+};
+
+void ready() {
+  std::printf("ready\n");
+  std::fflush(stdout);
+}
+
+void for_ever() {
+  for (;;)
+    std::this_thread::sleep_for(1h); // sleeps: for ever
+}
+
+int work(troupe::system& sys, std::span<char*> args) {
+  const std::string what = args.size() > 1 ? args[1] : "";
+  if (what == "three")
+    return 3;
+  if (what == "throw")
+    throw std::domain_error{"no such luck"};
+  if (what == "odd")
+    throw 7;
+  if (what == "arguments") {
+    for (auto* a : args.subspan(1))
+      std::printf("%s\n", a);
+    std::printf("workers %zu\n", sys.workers());
+  }
+  if (what == "wait") {
+    ready();
+    for_ever();
+  }
+  if (what == "busy") {
+    auto w = sys.spawn<worker>();
+    w.tell<&worker::nap>(300ms);
+    ready();
+    for_ever();
+  }
+  if (what == "stuck") {
+    auto w = sys.spawn<worker>();
+    w.tell<&worker::nap>(1h);
+    ready();
+    for_ever();
+  }
+  if (what == "once") {
+    ready();
+    std::this_thread::sleep_for(500ms); // sleeps: time for a signal
+  }
+  if (what == "unobserved")
+    (void)sys.spawn<worker>().ask<&worker::fail>();
+  if (what == "failing") {
+    sys.spawn<worker>().tell<&worker::fail>();
+  }
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  return troupe::run(argc, argv, work);
+}

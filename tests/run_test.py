@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""troupe::run as a shell sees it: exit codes, messages, signals.
+
+usage: run_test.py RUN_PROGRAM
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+PROGRAM = sys.argv[1]
+SECONDS_MAX = 20
+faults = []
+
+
+def expect(what, condition, text=""):
+    print(("ok      " if condition else "FAULT   ") + what, flush=True)
+    if not condition:
+        faults.append(what)
+        print(text)
+
+
+def run(*args, **env):
+    done = subprocess.run([PROGRAM, *args], text=True, timeout=SECONDS_MAX,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env={**os.environ, **env})
+    return done.returncode, done.stdout, done.stderr
+
+
+class Running:
+    """A program that has said "ready"."""
+
+    def __init__(self, *args):
+        self.process = subprocess.Popen(
+            [PROGRAM, *args], text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.process.stdout.readline() == "ready\n"
+        self.began = time.monotonic()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        try:
+            out, err = self.process.communicate(timeout=SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+        return (self.process.returncode, out, err,
+                time.monotonic() - self.began)
+
+
+def exit_codes():
+    expect("a function that returns 0 ends with 0, silently",
+           run("nothing") == (0, "", ""))
+    expect("the function's result is the exit code", run("three")[0] == 3)
+    code, out, err = run("throw")
+    expect("an exception ends with 1 and says type and text",
+           code == 1 and "domain_error" in err and "no such luck" in err, err)
+    code, out, err = run("odd")
+    expect("whatever is thrown ends with 1 and its type",
+           code == 1 and "int" in err, err)
+
+
+def options():
+    code, out, err = run("arguments", "a", "--troupe-workers=3", "b")
+    expect("Troupe's options are not the program's arguments",
+           (code, out) == (0, "arguments\na\nb\nworkers 3\n"), out + err)
+    code, out, _ = run("arguments", TROUPE_WORKERS="4")
+    expect("the environment counts", out == "arguments\nworkers 4\n", out)
+    code, out, _ = run("arguments", "--troupe-workers=3", TROUPE_WORKERS="4")
+    expect("the command line counts more", "workers 3" in out, out)
+    for args, env in ((["--troupe-workers=many"], {}),
+                      ([], {"TROUPE_WORKERS": "many"})):
+        code, out, err = run("arguments", *args, **env)
+        names = ("options::workers", "TROUPE_WORKERS", "--troupe-workers")
+        expect("a bad value ends with 2 and names all three ways",
+               code == 2 and "many" in err and all(n in err for n in names),
+               err)
+    code, out, err = run("arguments", "--troupe-nonsense=1")
+    expect("an unknown option ends with 2",
+           code == 2 and "--troupe-nonsense" in err, err)
+
+
+def signals():
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        program = Running("wait")
+        program.signal(number)
+        status, out, err, seconds = program.end()
+        expect(f"{number.name} ends with {code}",
+               status == code and "draining" in err and seconds < 5,
+               f"{status} after {seconds} s: {err}")
+    program = Running("busy")
+    program.signal(signal.SIGINT)
+    status, out, err, _ = program.end()
+    expect("a drain lets what runs come to its end",
+           status == 130 and "napped" in out, f"{status}: {out}{err}")
+    program = Running("stuck")
+    program.signal(signal.SIGINT)
+    assert "draining" in program.process.stderr.readline() \
+        + program.process.stderr.readline()
+    program.signal(signal.SIGINT)
+    status, out, err, seconds = program.end()
+    expect("a second signal kills at once",
+           status == 130 and seconds < 5 and "killed" in err,
+           f"{status} after {seconds} s: {err}")
+    program = Running("once")
+    program.signal(signal.SIGQUIT)
+    status, out, err, _ = program.end()
+    expect("SIGQUIT prints the actors and threads and goes on",
+           status == 0 and "worker threads" in err, f"{status}: {err}")
+
+
+def failures():
+    code, out, err = run("failing")
+    expect("a failing tell is logged with actor, method, type and text",
+           code == 0 and all(x in err for x in (
+               "worker#", "worker::fail", "std::out_of_range", "index 7")),
+           err)
+    code, out, err = run("unobserved")
+    expect("an error that nobody looked at is listed at the end",
+           code == 0 and "worker::fail" in err and "index 7" in err, err)
+
+
+for part in (exit_codes, options, signals, failures):
+    part()
+print(f"{len(faults)} faults")
+sys.exit(1 if faults else 0)
