@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include "catalogue.hpp"
+#include "sizes.hpp"
 
 namespace bench {
 
@@ -14,6 +15,15 @@ target at_least(double ratio, std::string peer) {
 
 target at_most(double value) {
   return {target::value_max, value};
+}
+
+std::vector<row> section_rows() {
+  std::vector<row> rows;
+  for (auto n : section_steps)
+    rows.push_back({section_row(n), "ns/call"});
+  for (auto n : section_steps)
+    rows.push_back({section_row(n) + "_waited", "ns/call"});
+  return rows;
 }
 
 const std::vector<workload>& table() {
@@ -86,12 +96,19 @@ const std::vector<workload>& table() {
       {"guarded_counter_waited", "ns/increment"}},
      "ours posts the increments and reads back at the end; _waited waits for "
      "each, as a lock does"},
+    {"section",
+     "8 actors, or threads, work for N ns in a critical section",
+     {"locks"},
+     section_rows(),
+     "section_N: N steps of about 1 ns each, posted by us; _waited waits for "
+     "each call; --plot draws them"},
     {"queue",
      "4 producers, 4 consumers, capacity 1,024, 2 M items",
-     {"locks"},
-     {{"queue", "ns/item", at_least(2, "locks")}, {"queue_single", "ns/item"}},
-     "ours puts and takes 64 at a time; _single one by one, each waited for "
-     "and acknowledged"},
+     {"locks", "go"},
+     {{"queue", "ns/item", at_least(2, "locks"), at_least(0.5, "go")},
+      {"queue_single", "ns/item"}},
+     "ours puts and takes 64 at a time, the peers one by one; _single one by "
+     "one, each waited for and acknowledged"},
     {"pipeline",
      "8 stages, 1 M items",
      {"caf"},
@@ -154,8 +171,8 @@ std::span<const workload> catalogue() {
 
 std::span<const std::string> peer_names() {
   static const std::vector<std::string> names{
-    "caf",   "tbb",         "asio",           "std_async",
-    "locks", "python_pool", "python_executor"};
+    "caf",   "tbb", "asio",        "std_async",
+    "locks", "go",  "python_pool", "python_executor"};
   return names;
 }
 

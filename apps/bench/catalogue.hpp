@@ -22,6 +22,7 @@ struct row {
   std::string name;
   std::string unit;
   target goal = {};
+  target also = {}; ///< a second one; both have to be met
   bool higher_is_better = false;
 };
 

@@ -42,6 +42,7 @@ struct outcome {
 
   /// Whether the target is met; none where there is no target or no figure.
   std::optional<bool> is_met() const;
+  std::optional<bool> is_met(const target& goal) const;
 };
 
 /// Called before each run, with a text such as "skynet 3/6 caf".

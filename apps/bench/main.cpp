@@ -2,6 +2,7 @@
 // troupe-bench: Troupe beside its peers, in turn, on this machine.
 
 #include "ours/workloads.hpp"
+#include "plot.hpp"
 #include "report.hpp"
 #include "run_one.hpp"
 
@@ -25,6 +26,7 @@ struct options {
   plan how;
   std::vector<std::string> only;
   std::string json_file;
+  std::string plot_folder;
   bool lists = false;
 };
 
@@ -97,6 +99,10 @@ int run(const options& opts) {
       return 1;
     }
   }
+  if (!opts.plot_folder.empty() && !write_plots(opts.plot_folder, all)) {
+    fmt::print(stderr, "troupe-bench: cannot write to {}\n", opts.plot_folder);
+    return 1;
+  }
   auto failed = [](auto& o) { return !o.ours.found; };
   return std::any_of(all.begin(), all.end(), failed) ? 1 : 0;
 }
@@ -128,6 +134,10 @@ int main(int argc, char** argv) {
     ->delimiter(',')
     ->check(CLI::IsMember(names));
   app.add_option("--json", opts.json_file, "write the figures to this file");
+  app
+    .add_option("--plot", opts.plot_folder,
+                "draw section.svg in this folder, if that is measured")
+    ->check(CLI::ExistingDirectory);
   auto known = opts.how.peers;
   known.emplace_back("none");
   app.add_option("--peers", opts.how.peers, "peers to compare with, by comma")

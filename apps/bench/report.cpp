@@ -46,6 +46,11 @@ std::string text_of(const target& t) {
   return "";
 }
 
+std::string goals_of(const row& r) {
+  auto text = text_of(r.goal);
+  return r.also.kind == target::none ? text : text + ", " + text_of(r.also);
+}
+
 std::string text_of(std::optional<bool> is_met) {
   return is_met ? (*is_met ? "met" : "NOT met") : "";
 }
@@ -72,7 +77,7 @@ json::object json_of(const outcome& o) {
                       {"peers", std::move(peers)},
                       {"ratio", std::move(ratios)}};
   if (o.what.goal.kind != target::none)
-    result["target"] = text_of(o.what.goal);
+    result["target"] = goals_of(o.what);
   if (auto is_met = o.is_met())
     result["met"] = *is_met;
   return result;
@@ -91,7 +96,7 @@ std::string table_lines(const outcome& o) {
   std::string name = o.what.name;
   std::string unit = o.what.unit;
   std::string ours = text_of(o.ours);
-  std::string goal = text_of(o.what.goal);
+  std::string goal = goals_of(o.what);
   std::string is_met = text_of(o.is_met());
   std::string result;
   auto add_line = [&](const std::string& peer, const std::string& theirs,

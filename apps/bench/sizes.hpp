@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 namespace bench {
 
@@ -39,6 +40,24 @@ inline constexpr int deep_mailbox = 10'000'000;
 /// One value, 1 M increments in all by 8 threads or actors.
 inline constexpr int counter_sharers = 8;
 inline constexpr int counter_increments = 1'000'000;
+
+/// The same with work in the critical section: so many steps of `work`, by so
+/// many calls in all.
+inline constexpr int section_steps[] = {0, 30, 100, 300, 1'000, 3'000, 10'000};
+constexpr int section_calls(int steps) {
+  return 40'000'000 / (steps + 200);
+}
+
+inline std::string section_row(int steps) {
+  return "section_" + std::to_string(steps);
+}
+
+/// A chain of multiplications that nobody can shorten: about 1 ns each.
+constexpr std::uint64_t work(std::uint64_t x, int steps) {
+  for (int i = 0; i < steps; ++i)
+    x = x * 6'364'136'223'846'793'005u + 1'442'695'040'888'963'407u;
+  return x;
+}
 
 /// 4 producers and 4 consumers.
 inline constexpr int queue_sides = 4;

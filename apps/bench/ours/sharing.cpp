@@ -39,6 +39,37 @@ double count(troupe::system& sys) {
   return ns;
 }
 
+class worker_in_section {
+public:
+  void post(troupe::guarded<std::uint64_t> value, int times, int steps) {
+    for (int i = 0; i < times; ++i)
+      value.post([steps](std::uint64_t& v) { v = work(v, steps); });
+  }
+
+  troupe::task<> with(troupe::guarded<std::uint64_t> value, int times,
+                      int steps) {
+    for (int i = 0; i < times; ++i)
+      co_await value.with([steps](std::uint64_t& v) { v = work(v, steps); });
+  }
+};
+
+template <auto Method>
+double share_section(troupe::system& sys, int steps) {
+  auto each = section_calls(steps) / counter_sharers;
+  troupe::guarded<std::uint64_t> value{sys, 1u};
+  std::vector<troupe::future<void>> all;
+  stopwatch watch;
+  for (int i = 0; i < counter_sharers; ++i)
+    all.push_back(
+      sys.spawn<worker_in_section>().ask<Method>(value, each, steps));
+  for (auto& f : all)
+    f.get();
+  auto result = value.copy().get();
+  auto ns = watch.ns_per(each * counter_sharers);
+  expect("the chain", result, work(1, each * counter_sharers * steps));
+  return ns;
+}
+
 class producer {
 public:
   troupe::task<> in_batches(troupe::queue<int> q, int first) {
@@ -160,6 +191,18 @@ figures guarded_counter(const setting& how) {
   troupe::system sys{options_of(how)};
   return {{"guarded_counter", count<&incrementer::post>(sys)},
           {"guarded_counter_waited", count<&incrementer::with>(sys)}};
+}
+
+figures section(const setting& how) {
+  troupe::system sys{options_of(how)};
+  figures found;
+  for (auto steps : section_steps) {
+    auto name = section_row(steps);
+    found[name] = share_section<&worker_in_section::post>(sys, steps);
+    found[name + "_waited"] = share_section<&worker_in_section::with>(sys,
+                                                                      steps);
+  }
+  return found;
 }
 
 figures queue(const setting& how) {

@@ -19,6 +19,7 @@ std::span<const entry> our_workloads() {
     {"submit_many", ours::submit_many},
     {"map", ours::map},
     {"guarded_counter", ours::guarded_counter},
+    {"section", ours::section},
     {"queue", ours::queue},
     {"pipeline", ours::pipeline},
     {"restart", ours::restart},

@@ -30,6 +30,7 @@ figures submit_get(const setting& how);
 figures submit_many(const setting& how);
 figures map(const setting& how);
 figures guarded_counter(const setting& how);
+figures section(const setting& how);
 figures queue(const setting& how);
 figures pipeline(const setting& how);
 figures restart(const setting& how);

@@ -34,6 +34,35 @@ figures guarded_counter(const setting&) {
   return {{"guarded_counter", ns}};
 }
 
+double share_section(int steps) {
+  auto each = section_calls(steps) / counter_sharers;
+  std::mutex mutex;
+  std::uint64_t value = 1;
+  std::vector<std::thread> all;
+  stopwatch watch;
+  for (int i = 0; i < counter_sharers; ++i)
+    all.emplace_back([&] {
+      for (int k = 0; k < each; ++k) {
+        std::lock_guard lock{mutex};
+        value = work(value, steps);
+      }
+    });
+  for (auto& t : all)
+    t.join();
+  auto ns = watch.ns_per(each * counter_sharers);
+  expect("the chain", value, work(1, each * counter_sharers * steps));
+  return ns;
+}
+
+// Both of our rows stand beside this one.
+figures section(const setting&) {
+  figures found;
+  for (auto steps : section_steps)
+    found[section_row(steps)] = found[section_row(steps) + "_waited"] =
+      share_section(steps);
+  return found;
+}
+
 class locked_queue {
 public:
   void put(int x) {
@@ -103,6 +132,7 @@ figures queue(const setting&) {
 
 int main(int argc, char** argv) {
   static constexpr entry entries[] = {{"guarded_counter", guarded_counter},
+                                      {"section", section},
                                       {"queue", queue}};
   return run_one(entries, argc, argv);
 }

@@ -313,8 +313,9 @@ struct post_message final : shared_post, pooled {
     delete static_cast<post_message*>(m);
   }
 
+  static constexpr remote_ops nowhere{}; // a function can't travel
   static constexpr message_ops table{&run, &drop, "a function",
-                                     message_kind::call};
+                                     message_kind::call, &nowhere};
 
 private:
   struct alignas(F) bytes {

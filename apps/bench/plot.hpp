@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// plot: figures as pictures: SVG, written by hand.
+
+#pragma once
+
+#include "compare.hpp"
+
+namespace bench {
+
+/// Writes FOLDER/section.svg, if the rows of "section" are among `all`: time
+/// per call by the length of the critical section, ours and a mutex's, on
+/// logarithmic axes; and says on stdout from which length on we are ahead.
+/// False when it can't be written.
+bool write_plots(const std::string& folder, const std::vector<outcome>& all);
+
+} // namespace bench
