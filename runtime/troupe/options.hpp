@@ -22,8 +22,8 @@ struct options {
   std::size_t workers = 0;
 
   /// Messages an actor handles before others get their turn.
-  /// Default 300. Range: 1..1000000. Higher is faster and less fair.
-  std::size_t throughput = 300;
+  /// Default 1000. Range: 1..1000000. Higher is faster and less fair.
+  std::size_t throughput = 1000;
 
   /// What an ask waits for its answer unless `within` says otherwise.
   /// Default 30 s. Range: 1 ms..10000 h, or none.
