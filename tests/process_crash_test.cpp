@@ -64,9 +64,10 @@ namespace test {
 
 [[gnu::noinline]] int crash_here(int number) {
   if (number == SIGSEGV) {
-    // Not null: that would be a sanitizer's to tell.
-    auto* nowhere = reinterpret_cast<volatile int*>(std::uintptr_t{64});
-    *nowhere = 1;
+    // Not null: that would be a sanitizer's to tell. Read at run time: else
+    // the compiler tells.
+    volatile std::uintptr_t nowhere = 64;
+    *reinterpret_cast<volatile int*>(nowhere) = 1;
   } else if (number == SIGABRT) {
     std::abort();
   } else if (number != 0) {
