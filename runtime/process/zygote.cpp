@@ -69,7 +69,10 @@ std::string text_of(const black_box& box) {
   auto n = std::min<std::size_t>(box.frames, black_box::frames_max);
   for (std::size_t i = 0; i < n; ++i) {
     auto* at = reinterpret_cast<const void*>(box.at[i]);
-    boost::stacktrace::frame frame{at};
+    // Frame 1 is where the signal came. All others are where a call returns to,
+    // which after one that never returns is another function: look before it.
+    const boost::stacktrace::frame frame{
+      reinterpret_cast<const void*>(box.at[i] - (i == 1 ? 0 : 1))};
     auto name = frame.name();
     if (name.find("troupe::process::worker") != std::string::npos)
       break; // below it is the worker's loop
