@@ -144,7 +144,11 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 50));
     app.add_option("--seed", seed, "decides transfers and crashes")
       ->capture_default_str();
-    CLI11_PARSE(app, static_cast<int>(args.size()), args.data());
+    try {
+      app.parse(static_cast<int>(args.size()), args.data());
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
 
     bank b;
     b.crash_percent = percent;

@@ -106,7 +106,11 @@ void a_deadlock(troupe::system& sys) {
 int main(int argc, char** argv) {
   auto body = [](troupe::system& sys, std::span<char*> args) {
     CLI::App app{"failures: where errors go when many things happen at once"};
-    CLI11_PARSE(app, static_cast<int>(args.size()), args.data());
+    try {
+      app.parse(static_cast<int>(args.size()), args.data());
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
     static std::atomic<int> failed{0}, unobserved{0};
     troupe::on_failure(
       [](const troupe::failure& f) { ++(f.unobserved ? unobserved : failed); });

@@ -73,7 +73,11 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
     app.add_flag("--naive", is_naive, "everybody takes the left fork first");
-    CLI11_PARSE(app, static_cast<int>(args.size()), args.data());
+    try {
+      app.parse(static_cast<int>(args.size()), args.data());
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
 
     table t{sys, guests};
     std::vector<troupe::future<int>> all;

@@ -71,13 +71,18 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(0, 10'000'000));
     app.add_option("--capacity", capacity, "how many the queue holds")
+      ->check(CLI::Range(1, 1'000'000'000))
       ->capture_default_str();
     app
       .add_option("--fail-every", fail_every,
                   "every n-th item fails once; 0: none")
       ->capture_default_str()
       ->check(CLI::Range(0, 1'000'000'000));
-    CLI11_PARSE(app, static_cast<int>(args.size()), args.data());
+    try {
+      app.parse(static_cast<int>(args.size()), args.data());
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
 
     troupe::queue<int> q{sys, {.capacity = capacity}};
     auto joined = q.within(troupe::no_deadline).join(); // before any put

@@ -183,7 +183,11 @@ int main(int argc, char** argv) {
     app.add_option("--items", items, "how many are added in all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1'000'000));
-    CLI11_PARSE(app, static_cast<int>(args.size()), args.data());
+    try {
+      app.parse(static_cast<int>(args.size()), args.data());
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
     auto actors = report("actors", with_actors(sys, adders, removers, items));
     auto lock = report("with a lock", with_a_lock(adders, removers, items));
     return actors && lock ? 0 : 1;

@@ -146,7 +146,11 @@ int main(int argc, char** argv) {
     CLI::App app{
       "sharing: one small example for each way to share data "
       "without a lock"};
-    CLI11_PARSE(app, static_cast<int>(args.size()), args.data());
+    try {
+      app.parse(static_cast<int>(args.size()), args.data());
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
     int wrong = 0;
     for (auto* example : {an_actor, a_guarded_value, a_queue, a_semaphore,
                           an_event, a_latch, a_barrier, a_pipe, a_topic})

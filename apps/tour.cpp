@@ -91,6 +91,7 @@ class counter {
 public:
   void add(int n) { value_ += n; }
   int value() const { return value_; }
+  void crash() { throw std::runtime_error{"out of luck"}; }
 
 private:
   int value_ = 0;
@@ -343,6 +344,156 @@ int there = t.ask<&teller::process>().get();)");
           + std::to_string(there) + "; this is " + std::to_string(::getpid()));
 }
 
+void sharing(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "What others share by a lock has an actor of its own: functions visit\n"
+    "the value, one at a time. The same goes for semaphores, events, latches,\n"
+    "barriers, pipes and topics.");
+  g.code(R"(
+troupe::guarded<std::vector<int>> list{sys};
+for (int i = 1; i <= 4; ++i)
+  list.post([i](auto& v) { v.push_back(i * i); });
+int sum = list.with(add_up).get();)");
+  auto add_up = [](std::vector<int>& v) {
+    return std::accumulate(v.begin(), v.end(), 0);
+  };
+  troupe::guarded<std::vector<int>> list{sys};
+  for (int i = 1; i <= 4; ++i)
+    list.post([i](auto& v) { v.push_back(i * i); });
+  int sum = list.with(add_up).get();
+  g.found("1 + 4 + 9 + 16 = " + std::to_string(sum));
+}
+
+void queues(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "A queue ends when it is closed and empty, and an item that its consumer\n"
+    "failed at comes back: out is what was in.");
+  g.code(R"(
+troupe::queue<int> q{sys, {.capacity = 10}};
+q.put_all({1, 2, 3}).get();
+q.close().get();
+try {
+  auto first = q.take().get();
+  throw std::runtime_error{"not today"};
+} catch (const std::runtime_error&) {}
+for (int x : q.each())
+  line += " " + std::to_string(x);
+q.join().get();)");
+  std::string line;
+  troupe::queue<int> q{sys, {.capacity = 10}};
+  q.put_all({1, 2, 3}).get();
+  q.close().get();
+  try {
+    auto first = q.take().get();
+    throw std::runtime_error{"not today"};
+  } catch (const std::runtime_error&) {}
+  for (int x : q.each())
+    line += " " + std::to_string(x);
+  q.join().get();
+  g.found("came out:" + line);
+}
+
+void supervision(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "A supervisor starts its children anew when they fail, in OTP's words.\n"
+    "The handle stays good; a call in between waits for the next one.");
+  g.code(R"(
+auto sup = sys.supervise({.strategy = troupe::one_for_one, .children = {
+  troupe::child<counter>("counter", troupe::permanent)}});
+auto c = sup.child<counter>("counter");
+c.tell<&counter::add>(7);
+c.tell<&counter::crash>();
+while (troupe::starts(c) == 1)
+  std::this_thread::yield();
+int value = c.ask<&counter::value>().get();)");
+  // clang-format off
+  auto sup = sys.supervise({.strategy = troupe::one_for_one, .children = {
+    troupe::child<counter>("counter", troupe::permanent)}});
+  // clang-format on
+  auto c = sup.child<counter>("counter");
+  c.tell<&counter::add>(7);
+  c.tell<&counter::crash>();
+  while (troupe::starts(c) == 1)
+    std::this_thread::yield();
+  int value = c.ask<&counter::value>().get();
+  auto tree = sup.tree();
+  tree.pop_back(); // the last line's end
+  g.found("the new one begins at " + std::to_string(value) + "\n" + tree);
+  sup.stop().get();
+}
+
+void failures(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "No failure is lost: a tell's ends its actor and is logged, a result that\n"
+    "nobody looks at is listed at the end, and one observer sees both.");
+  g.code(R"(
+troupe::on_failure([&](const troupe::failure& f) {
+  seen = f.name + ", " + f.where + ": " + f.type + ": " + f.text;
+});
+auto c = sys.spawn<counter>();
+c.tell<&counter::crash>();)");
+  std::string seen;
+  troupe::on_failure([&](const troupe::failure& f) {
+    seen = f.name + ", " + f.where + ": " + f.type + ": " + f.text;
+  });
+  auto c = sys.spawn<counter>();
+  c.tell<&counter::crash>();
+  while (c.is_alive())
+    std::this_thread::yield();
+  troupe::on_failure({}); // after this it is not called any more
+  g.found(seen);
+}
+
+// Moves 1 from a random account to another, `times` times.
+class mover {
+public:
+  using accounts = std::vector<troupe::ref<account>>;
+  troupe::task<int> move(accounts all, int times, unsigned seed) {
+    int moved = 0;
+    for (int i = 0; i < times; ++i) {
+      seed = seed * 1664525u + 1013904223u;
+      auto& from = all[(seed >> 8) % all.size()];
+      auto& to = all[(seed >> 20) % all.size()];
+      moved += co_await from.ask<&account::take>(1);
+      to.tell<&account::put>(1);
+    }
+    co_return moved;
+  }
+};
+
+void bank(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "A bank in small: four tellers move money among 100 accounts at once, and\n"
+    "none is lost. With crashes in the middle: ./run app bank.");
+  g.code(R"(
+for (unsigned seed = 0; seed < 4; ++seed)
+  moves.push_back(sys.spawn<mover>().ask<&mover::move>(all, 1000, seed));
+for (auto& m : troupe::as_completed(moves, 10s))
+  moved += m.get();
+for (auto& a : all)
+  total += a.ask<&account::balance>().get();)");
+  mover::accounts all;
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(sys.spawn<account>());
+    all.back().tell<&account::put>(1000);
+  }
+  int moved = 0, total = 0;
+  std::vector<troupe::future<int>> moves;
+  for (unsigned seed = 0; seed < 4; ++seed)
+    moves.push_back(sys.spawn<mover>().ask<&mover::move>(all, 1000, seed));
+  for (auto& m : troupe::as_completed(moves, 10s))
+    moved += m.get();
+  for (auto& a : all)
+    total += a.ask<&account::balance>().get();
+  g.found("moved " + std::to_string(moved)
+          + ", in the bank: " + std::to_string(total) + " of 100000");
+}
+
 void ordered_stop(guide& g) {
   g.say(
     "A stop is ordered and has a deadline; whoever is in its way is named.");
@@ -374,6 +525,11 @@ constexpr part parts[] = {
   {"thread-pool", "The thread pool", &thread_pool},
   {"processes", "Worker processes", &processes},
   {"remote-actors", "An actor in a process of its own", &remote_actors},
+  {"sharing", "What a lock was", &sharing},
+  {"queue", "A queue that loses nothing", &queues},
+  {"supervision", "Failed and started anew", &supervision},
+  {"failures", "Failures, seen", &failures},
+  {"bank", "A bank that keeps its money", &bank},
   {"stop", "An ordered stop", &ordered_stop},
 };
 
@@ -399,8 +555,10 @@ int show(guide& g, const std::vector<const part*>& chosen) {
 } // namespace
 
 int main(int argc, char** argv) {
+  // What fails here fails on purpose: it is shown, not logged.
   return troupe::run(
-    argc, argv, [](troupe::system& sys, std::span<char*> args) {
+    argc, argv, troupe::options{.log_level = "off"},
+    [](troupe::system& sys, std::span<char*> args) {
       bool fast = false, list = false;
       std::vector<std::string> names;
       CLI::App app{

@@ -8,6 +8,7 @@ usage: apps_test.py SOURCE_ROOT APPS_DIR
 import math
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -69,7 +70,11 @@ def tour():
     for said in ("a thousand times: 4000", "took 30", "only 70 left",
                  "withdrew 40 of 80", "dead letters: 2", "7 * 7 = 49",
                  "24 120 720 5040 40320 362880 3628800",
-                 "shutdown:", "sleeper", "nap"):
+                 "shutdown:", "sleeper", "nap",
+                 "1 + 4 + 9 + 16 = 30", "came out: 1 2 3",
+                 "the new one begins at 0", "running  counter#",
+                 "counter::crash: std::runtime_error: out of luck",
+                 "moved 4000, in the bank: 100000 of 100000"):
         expect(f"tour shows '{said}'", said in out, out)
     link = r"friendly#\d+\.ask<.*%s> -> "
     expect("tour names the cycle of the deadlock",
@@ -90,6 +95,57 @@ def tour():
                    " ".join(line.split()) in code_only)
 
 
+def self_checking():
+    """Those of what is shared and of what fails; meson runs them plainly."""
+    for name, option, bad in (("bank", "--accounts", "0"),
+                              ("bank", "--crash-percent", "51"),
+                              ("philosophers", "--guests", "1"),
+                              ("producer_consumer", "--consumers", "0"),
+                              ("producer_consumer", "--capacity", "0"),
+                              ("shared_list", "--items", "-1"),
+                              ("shared_list", "--adders", "many"),
+                              ("sharing", "--nonsense", "1"),
+                              ("failures", "--nonsense", "1")):
+        code, out, err = run(name, option, bad)
+        expect(f"{name} refuses {option} {bad} with exit code 2",
+               code == 2 and option.lstrip("-") in err, out + err)
+    code, out, err = run("shared_list", "--items", "1000", "--adders", "3",
+                         "--removers", "1")
+    expect("shared_list times itself beside a lock",
+           code == 0 and "actors" in out and "with a lock" in out
+           and out.count("1000") >= 4 and out.count(" ms") == 2, out + err)
+    code, out, err = run("bank", "--transfers", "50", "--seed", "7")
+    expect("bank keeps its total over crashes",
+           code == 0 and "transfers 400 of 400" in out
+           and "total 1000000 of 1000000, seed 7: ok" in out
+           and "crashes 0" not in out, out + err)
+    code, out, err = run("failures")
+    expect("failures lists the result that nobody looked at",
+           code == 0 and "1 failed result that nobody looked at" in err
+           and "worker::divide" in err, out + err)
+
+
+def interrupted():
+    for name, *args in (("bank", "--transfers", "1000000"),
+                        ("philosophers", "--meals", "1000000")):
+        program = subprocess.Popen([APPS / name, *args], text=True,
+                                   stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        try:
+            program.communicate(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            pass
+        program.send_signal(signal.SIGINT)
+        try:
+            out, err = program.communicate(timeout=SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            out, err = program.communicate()
+        expect(f"{name} ends by ^C with 130", program.returncode == 130,
+               f"{program.returncode} {out} {err}")
+
+
 def opening_lines():
     for name in ("factorial", "tour"):
         source = (ROOT / f"apps/{name}.cpp").read_text()
@@ -103,5 +159,7 @@ def opening_lines():
 hello()
 factorial()
 tour()
+self_checking()
+interrupted()
 opening_lines()
 sys.exit(1 if faults else 0)
