@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <map>
+#include <memory>
 #include <random>
 
 namespace {
@@ -80,8 +81,8 @@ struct bank {
 
 class teller : public troupe::actor {
 public:
-  teller(bank* b, std::size_t index, troupe::latch done)
-    : bank_(b),
+  teller(std::shared_ptr<bank> b, std::size_t index, troupe::latch done)
+    : bank_(std::move(b)),
       index_(index),
       done_(done) {}
 
@@ -115,7 +116,7 @@ private:
     }
   }
 
-  bank* bank_;
+  std::shared_ptr<bank> bank_; // the program may end before its tellers
   std::size_t index_;
   troupe::latch done_;
 };
@@ -150,7 +151,8 @@ int main(int argc, char** argv) {
       return app.exit(e) == 0 ? 0 : 2;
     }
 
-    bank b;
+    auto made = std::make_shared<bank>();
+    auto& b = *made;
     b.crash_percent = percent;
     for (std::size_t i = 0; i < accounts; ++i)
       b.accounts.push_back(sys.spawn<account>(1000));
@@ -162,7 +164,7 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < tellers; ++i) {
       b.journals.push_back(sys.spawn<journal>(seed + i, accounts, transfers));
       spec.children.push_back(troupe::child<teller>(
-        "teller " + std::to_string(i), troupe::transient, &b, i, done));
+        "teller " + std::to_string(i), troupe::transient, made, i, done));
     }
     auto sup = sys.supervise(spec);
     done.within(troupe::no_deadline).wait().get();

@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include <atomic>
+#include <memory>
 
 namespace {
 
@@ -28,8 +29,8 @@ struct table {
 
 class philosopher {
 public:
-  philosopher(table* t, std::size_t first, std::size_t second)
-    : table_(t),
+  philosopher(std::shared_ptr<table> t, std::size_t first, std::size_t second)
+    : table_(std::move(t)),
       first_(first),
       second_(second) {}
 
@@ -52,7 +53,7 @@ public:
   }
 
 private:
-  table* table_;
+  std::shared_ptr<table> table_; // the program may end before its guests
   std::size_t first_, second_;
 };
 
@@ -79,13 +80,15 @@ int main(int argc, char** argv) {
       return app.exit(e) == 0 ? 0 : 2;
     }
 
-    table t{sys, guests};
+    auto made = std::make_shared<table>(sys, guests);
+
+    auto& t = *made;
     std::vector<troupe::future<int>> all;
     for (std::size_t i = 0; i < guests; ++i) {
       auto left = i, right = (i + 1) % guests;
       if (!is_naive && left > right)
         std::swap(left, right);
-      all.push_back(sys.spawn<philosopher>(&t, left, right)
+      all.push_back(sys.spawn<philosopher>(made, left, right)
                       .within(troupe::no_deadline)
                       .ask<&philosopher::dine>(meals));
     }

@@ -26,6 +26,8 @@ struct work {
   int done = 0, failed = 0;
 };
 
+struct first_attempt {};
+
 class consumer {
 public:
   troupe::task<work> run(troupe::queue<int> q, int fail_every) {
@@ -40,11 +42,11 @@ public:
             break;
           if (fail_every > 0 && **item % fail_every == 0
               && item->attempts() == 0)
-            throw std::runtime_error{"the first attempt fails"};
+            throw first_attempt{};
           mine.sum += **item; // acknowledged when `item` goes
           ++mine.done;
         }
-      } catch (const std::runtime_error&) {
+      } catch (const first_attempt&) {
         ++mine.failed; // given back on the way here
       }
     }
@@ -71,8 +73,8 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(0, 10'000'000));
     app.add_option("--capacity", capacity, "how many the queue holds")
-      ->check(CLI::Range(1, 1'000'000'000))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000'000));
     app
       .add_option("--fail-every", fail_every,
                   "every n-th item fails once; 0: none")

@@ -217,6 +217,25 @@ BOOST_AUTO_TEST_CASE(ends_an_actor_that_never_falls_silent) {
   BOOST_TEST((std::chrono::steady_clock::now() - begin < 5s));
 }
 
+BOOST_AUTO_TEST_CASE(is_bounded_though_the_dead_get_mail_for_ever) {
+  std::atomic<bool> go{true}, gone{false};
+  {
+    troupe::system sys{{.workers = 2, .log_level = "off"}};
+    auto dead = sys.spawn<sink>();
+    dead.kill();
+    sys.spawn<sink>().tell([&, dead](sink&) {
+      while (go)
+        dead.tell<&sink::put>();
+      gone = true;
+    });
+    auto began = std::chrono::steady_clock::now();
+    BOOST_TEST(!sys.stop(20ms).clean);
+    BOOST_TEST((std::chrono::steady_clock::now() - began < 15s));
+  }
+  go = false;
+  BOOST_TEST(test::eventually(10s, [&] { return gone.load(); }));
+}
+
 BOOST_AUTO_TEST_CASE(destroys_coroutines_that_wait_for_ever) {
   troupe::promise<int> never;
   {

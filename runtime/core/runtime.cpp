@@ -276,10 +276,13 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     auto dropped = home_->dead_letters.load();
     stop_actors(cell::flag_shutdown, true);
     // Killed actors end as fast as they can, which takes a while with millions
-    // of messages: given up only when nothing has moved for 200 ms.
+    // of messages: given up only when nothing has moved for 200 ms, or after
+    // 5 s: a method that does not return may send to the dead for ever.
+    auto give_up = sched::now_ns() + 5'000'000'000;
     auto seen = dropped + live_.size() + 1;
     auto now = dropped + live_.size();
-    while (seen != now && !await(sched::now_ns() + 200'000'000, gone)) {
+    while (seen != now && sched::now_ns() < give_up
+           && !await(sched::now_ns() + 200'000'000, gone)) {
       seen = now;
       now = home_->dead_letters.load() + live_.size();
     }
