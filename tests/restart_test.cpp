@@ -374,6 +374,21 @@ BOOST_AUTO_TEST_CASE(of_one_that_is_not_down_is_refused) {
   BOOST_CHECK_THROW(troupe::restart(c).get(), troupe::actor_stopped);
 }
 
+BOOST_AUTO_TEST_CASE(close_behind_a_park_is_not_lost) {
+  live_system live;
+  auto c = live.sys.spawn<counter>(troupe::restartable{});
+  for (int i = 0; i < 2000; ++i) {
+    c.kill();
+    BOOST_TEST_REQUIRE(comes_down(c));
+    auto before = c.ask<&counter::value>();
+    troupe::park(c);
+    auto up = troupe::restart(c, i);
+    up.get();
+    BOOST_TEST_REQUIRE(c.ask<&counter::value>().get() == i);
+    BOOST_CHECK_THROW((void)before.get(), troupe::actor_stopped);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(can_be_killed_and_stopped_in_between) {
   live_system live;
   auto c = live.sys.spawn<counter>(troupe::restartable{});

@@ -359,6 +359,8 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
     }
     envelope* urgent = nullptr;
     if (take_inbox(urgent)) {
+      if (refuses()) [[unlikely]]
+        drop_pending();
       while (urgent != nullptr) {
         auto* e = urgent;
         urgent = e->next;
@@ -435,17 +437,22 @@ void cell::drop(envelope* e) {
     e->ops->drop(e, drop_reason::stopped);
 }
 
-void cell::drop_all(std::uintptr_t then) {
+// What has been taken from the inbox, and what a bounded one holds.
+void cell::drop_pending(bool reopens) {
   while (auto* e = pop_pending())
     drop(e);
-  if (has(flag_bounded)) {
-    auto& box = *extras().box;
-    for (auto* e = then == 0 ? box.empty_out() : box.close(); e != nullptr;) {
-      auto* next = e->next;
-      drop(e);
-      e = next;
-    }
+  if (!has(flag_bounded))
+    return;
+  auto& box = *extras().box;
+  for (auto* e = reopens ? box.empty_out() : box.close(); e != nullptr;) {
+    auto* next = e->next;
+    drop(e);
+    e = next;
   }
+}
+
+void cell::drop_all(std::uintptr_t then) {
+  drop_pending(then == 0);
   drop_inbox(then);
 }
 

@@ -165,6 +165,9 @@ public:
   void look();
   void push_stop();
   bool is_down() const { return has(flag_down) && !has(flag_ended); }
+  bool refuses() const {
+    return (inbox_.load(std::memory_order_relaxed) & refusing_tag) != 0;
+  }
   /// Counts the objects; 0 for actors that have but one.
   std::uint64_t incarnation() const;
 
@@ -259,6 +262,7 @@ private:
   bool is_suspended() const;
   void end_work(const stop_reason& reason) noexcept;
   void drop(envelope* e);
+  void drop_pending(bool reopens = false);
   void drop_all(std::uintptr_t then);
   void drop_inbox(std::uintptr_t then);
   void tell_monitors(const stop_reason& reason);

@@ -114,6 +114,9 @@ bool cell::come_down() {
     tell_monitors(reason);
   }
   clear(flag_quit | flag_killed);
+  // An order to look that came before the inbox was emptied went with it.
+  if (has(flag_shutdown | flag_retired))
+    quit();
   return true;
 }
 
@@ -169,8 +172,11 @@ void cell::come_up(construction& how) {
     prepend_pending(first);
 }
 
+// Orders that came meanwhile stay: a restart may be among them. Calls among
+// what came are dropped when the inbox is taken (resume).
 void cell::refuse_calls() {
-  drop_all(refusing_tag);
+  inbox_.fetch_or(refusing_tag, std::memory_order_acq_rel);
+  drop_pending();
 }
 
 future<void> restart_cell(cell* c, std::unique_ptr<construction> how) {
