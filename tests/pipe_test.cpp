@@ -133,6 +133,29 @@ BOOST_AUTO_TEST_CASE(carries_many_both_ways) {
   BOOST_TEST(echo.get() == 3000);
 }
 
+BOOST_AUTO_TEST_CASE(close_settles_ten_thousand_waiters_on_both_ends) {
+  live_system live;
+  auto [a, b] = troupe::pipe<int>{live.sys, {.capacity = 1}};
+  std::vector<troupe::future<std::optional<int>>> receivers;
+  std::vector<troupe::future<void>> senders;
+  for (int i = 0; i < 5'000; ++i) {
+    receivers.push_back(a.receive());
+    senders.push_back(a.send(i));
+  }
+  b.close().get();
+  std::size_t ended = 0, failed = 0;
+  for (auto& f : receivers)
+    ended += f.get().has_value() ? 0 : 1;
+  for (auto& f : senders)
+    try {
+      f.get();
+    } catch (const troupe::closed&) {
+      ++failed;
+    }
+  BOOST_TEST(ended == receivers.size());
+  BOOST_TEST(failed == senders.size() - 1); // one had its place
+}
+
 BOOST_AUTO_TEST_CASE(carries_values_that_only_move) {
   live_system live;
   auto [a, b] = troupe::pipe<std::unique_ptr<int>>{live.sys};
@@ -175,6 +198,40 @@ BOOST_AUTO_TEST_CASE(keeps_a_slow_subscriber_bounded_as_it_chose) {
   for (int i = 1; i <= 3; ++i)
     BOOST_TEST(*strict.next().get() == i);
   BOOST_CHECK_THROW((void)strict.next().get(), troupe::rejected);
+}
+
+BOOST_AUTO_TEST_CASE(holds_no_more_values_than_the_buffers_of_slow_ones) {
+  live_system live;
+  {
+    troupe::topic<test::counted> t{live.sys};
+    std::vector<troupe::subscription<test::counted>> slow;
+    for (auto full : {troupe::drop_oldest, troupe::drop_newest, troupe::reject})
+      slow.push_back(t.subscribe({.buffer = 10, .full = full}).get());
+    for (int i = 0; i < 20'000; ++i) {
+      if (i % 2 == 0)
+        t.post({});
+      else
+        (void)t.publish({}).get();
+    }
+    BOOST_TEST(test::counted::alive <= 30);
+    BOOST_TEST(slow[0].missed().get() == 19'990u);
+    slow.clear();
+    BOOST_TEST(eventually(5s, [] { return test::counted::alive.load() == 0; }));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ends_ten_thousand_waiters_when_it_is_closed) {
+  live_system live;
+  troupe::topic<int> t{live.sys};
+  auto mine = t.subscribe().get();
+  std::vector<troupe::future<std::optional<int>>> all;
+  for (int i = 0; i < 10'000; ++i)
+    all.push_back(mine.next());
+  t.close().get();
+  std::size_t ended = 0;
+  for (auto& f : all)
+    ended += f.get().has_value() ? 0 : 1;
+  BOOST_TEST(ended == all.size());
 }
 
 BOOST_AUTO_TEST_CASE(makes_the_publisher_wait_for_one_that_asks_for_it) {

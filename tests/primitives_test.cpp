@@ -19,6 +19,11 @@ long operations() {
   return given == nullptr ? 100'000 : std::atol(given);
 }
 
+// 30 s for 100,000; as much for each million more.
+std::chrono::seconds limit() {
+  return std::chrono::seconds{30 + 30 * operations() / 1'000'000};
+}
+
 // Has each primitive for itself, so that the model says exactly what comes.
 class player : public troupe::actor {
 public:
@@ -282,7 +287,7 @@ BOOST_AUTO_TEST_CASE(smoke) {
 }
 
 BOOST_AUTO_TEST_CASE(each_does_what_the_std_container_does) {
-  test::live_system live{{.workers = 2}};
+  live_system live{{.workers = 2}, limit()};
   constexpr int players = 4;
   std::vector<troupe::future<std::string>> all;
   for (int i = 0; i < players; ++i)
@@ -296,7 +301,7 @@ BOOST_AUTO_TEST_CASE(each_does_what_the_std_container_does) {
 }
 
 BOOST_AUTO_TEST_CASE(rivals_lose_and_invent_nothing) {
-  live_system live;
+  live_system live{{.workers = 2}, limit()};
   constexpr int rivals = 6;
   troupe::queue<int> q{live.sys, {.capacity = 32, .redeliver_max = 1'000'000}};
   troupe::semaphore s{live.sys, {.permits = 3}};

@@ -21,6 +21,16 @@ public:
   int fail() { throw std::out_of_range{"index 7"}; }
 };
 
+// Waits for a worker; what else is asked of it waits too.
+class boss {
+public:
+  explicit boss(troupe::ref<worker> w) : worker_(w) {}
+  troupe::task<> have_done() { co_await worker_.ask<&worker::nap>(1h); }
+
+private:
+  troupe::ref<worker> worker_;
+};
+
 void ready() {
   std::printf("ready\n");
   std::fflush(stdout);
@@ -63,6 +73,17 @@ int work(troupe::system& sys, std::span<char*> args) {
   if (what == "once") {
     ready();
     std::this_thread::sleep_for(500ms); // sleeps: time for a signal
+  }
+  if (what == "report") { // a boss that waits for a worker that works
+    auto w = sys.spawn<worker>();
+    auto b = sys.spawn<boss>(w);
+    for (int i = 0; i < 3; ++i)
+      b.tell<&boss::have_done>();
+    for (auto* part : {"waits for", " ms,"})
+      while (sys.describe().find(part) == std::string::npos)
+        std::this_thread::sleep_for(1ms); // sleeps: until it is so
+    ready();
+    for_ever();
   }
   if (what == "unobserved")
     (void)sys.spawn<worker>().ask<&worker::fail>();

@@ -6,6 +6,7 @@ usage: run_test.py RUN_PROGRAM
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,19 @@ def signals():
     status, out, err, _ = program.end()
     expect("SIGQUIT prints the actors and threads and goes on",
            status == 0 and "worker threads" in err, f"{status}: {err}")
+    program = Running("report")
+    program.signal(signal.SIGQUIT)
+    lines = [program.process.stderr.readline() for _ in range(4)]
+    program.process.kill()
+    program.end()
+    text = "".join(lines)
+    print(text)
+    expect("it says who runs what, for how long, and what waits in mailboxes",
+           re.search(r"worker#\d+: worker::nap for \d+ ms, 0 messages wait",
+                     text), text)
+    expect("it says who waits for whom",
+           re.search(r"boss#\d+: in boss::have_done waits for worker::nap"
+                     r" of worker#\d+, 2 messages wait", text), text)
 
 
 def failures():

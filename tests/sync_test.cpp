@@ -32,6 +32,29 @@ private:
   troupe::lease mine_;
 };
 
+// A party of a barrier.
+class party {
+public:
+  explicit party(troupe::barrier b) : barrier_(b) {}
+  troupe::task<> meet() { (void)co_await barrier_.arrive_and_wait(); }
+
+private:
+  troupe::barrier barrier_;
+};
+
+// How many of `all` fail with `closed`.
+template <class T>
+std::size_t closed_ones(std::vector<troupe::future<T>>& all) {
+  std::size_t n = 0;
+  for (auto& f : all)
+    try {
+      (void)f.get();
+    } catch (const troupe::closed&) {
+      ++n;
+    }
+  return n;
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_CASE(smoke) {
@@ -161,14 +184,7 @@ BOOST_AUTO_TEST_CASE(close_fails_ten_thousand_waiters) {
   for (int i = 0; i < 10'000; ++i)
     all.push_back(s.acquire());
   s.close().get();
-  std::size_t n = 0;
-  for (auto& f : all)
-    try {
-      (void)f.get();
-    } catch (const troupe::closed&) {
-      ++n;
-    }
-  BOOST_TEST(n == all.size());
+  BOOST_TEST(closed_ones(all) == all.size());
   BOOST_CHECK_THROW(s.acquire().get(), troupe::closed);
   mine.release();
 }
@@ -236,14 +252,7 @@ BOOST_AUTO_TEST_CASE(close_fails_waiters_and_later_calls) {
   for (int i = 0; i < 10'000; ++i)
     all.push_back(e.wait());
   e.close().get();
-  std::size_t n = 0;
-  for (auto& f : all)
-    try {
-      f.get();
-    } catch (const troupe::closed&) {
-      ++n;
-    }
-  BOOST_TEST(n == all.size());
+  BOOST_TEST(closed_ones(all) == all.size());
   BOOST_CHECK_THROW((void)e.set().get(), troupe::closed);
   BOOST_CHECK_THROW(e.wait().get(), troupe::closed);
 }
@@ -283,6 +292,16 @@ BOOST_AUTO_TEST_CASE(close_fails_who_waits_but_open_stays_open) {
   BOOST_CHECK_THROW(waiter.get(), troupe::closed);
   BOOST_CHECK_THROW(l.count_down().get(), troupe::closed);
   open.wait().get();
+}
+
+BOOST_AUTO_TEST_CASE(close_fails_ten_thousand_waiters) {
+  live_system live;
+  troupe::latch l{live.sys, 1};
+  std::vector<troupe::future<void>> all;
+  for (int i = 0; i < 10'000; ++i)
+    all.push_back(l.wait());
+  l.close().get();
+  BOOST_TEST(closed_ones(all) == all.size());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -331,6 +350,40 @@ BOOST_AUTO_TEST_CASE(breaks_for_all_when_one_gives_up) {
   BOOST_TEST(x.get() == 0u);
   BOOST_TEST(y.get() == 1u);
   BOOST_TEST(z.get() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(counts_a_party_that_dies_while_it_waits) {
+  live_system live;
+  troupe::barrier b{live.sys, 2};
+  auto a = live.sys.spawn<party>(b);
+  auto met = a.ask<&party::meet>();
+  BOOST_TEST(eventually(5s, [&] { return b.state().get().waiting == 1; }));
+  a.kill();
+  BOOST_CHECK_THROW(met.get(), troupe::actor_stopped);
+  BOOST_TEST(b.arrive_and_wait().get() == 1u);
+  BOOST_TEST(b.state().get().rounds == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(breaks_by_the_deadline_when_a_party_dies_before_it_came) {
+  live_system live;
+  troupe::barrier b{live.sys, 3};
+  auto a = live.sys.spawn<party>(b);
+  a.kill();
+  auto patient = b.arrive_and_wait();
+  BOOST_CHECK_THROW((void)b.within(20ms).arrive_and_wait().get(),
+                    troupe::timeout);
+  BOOST_CHECK_THROW((void)patient.get_for(10s), troupe::broken_barrier);
+  BOOST_TEST(b.state().get().is_broken);
+}
+
+BOOST_AUTO_TEST_CASE(close_fails_ten_thousand_waiters) {
+  live_system live;
+  troupe::barrier b{live.sys, 20'000};
+  std::vector<troupe::future<std::size_t>> all;
+  for (int i = 0; i < 10'000; ++i)
+    all.push_back(b.arrive_and_wait());
+  b.close().get();
+  BOOST_TEST(closed_ones(all) == all.size());
 }
 
 BOOST_AUTO_TEST_CASE(abort_and_close_tell_everyone) {

@@ -59,9 +59,10 @@ private:
 /// A system for a test case: two workers unless said otherwise.
 class live_system {
 public:
-  explicit live_system(troupe::options opts = {.workers = 2})
+  explicit live_system(troupe::options opts = {.workers = 2},
+                       std::chrono::seconds limit = 30s)
     : sys(std::move(opts)),
-      dog_(sys) {}
+      dog_(sys, limit) {}
   ~live_system() {
     auto report = sys.stop();
     BOOST_TEST(report.clean, to_string(report));
