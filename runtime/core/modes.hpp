@@ -3,7 +3,10 @@
 // has to ask first; made in the rooms above.
 #pragma once
 
+#include "troupe/options.hpp"
+
 #include <optional>
+#include <span>
 
 namespace troupe::detail {
 
@@ -11,5 +14,9 @@ namespace troupe::detail {
 /// ended as that; nothing if it is the program itself, which may have children
 /// from here on. In process/host.cpp.
 std::optional<int> run_as_child(int argc, char** argv);
+
+/// `app keys ...`: its exit code; nothing if it is not that. `args` have no
+/// options of Troupe any more. In node/command.cpp.
+std::optional<int> run_keys(const options& opts, std::span<char*> args);
 
 } // namespace troupe::detail

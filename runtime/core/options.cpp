@@ -133,6 +133,22 @@ const std::vector<entry>& table() {
            "stand-ins for workers that wait or are stuck"),
     number("blocking_threads_max", &options::blocking_threads_max, 1, 16'384,
            "1..16384", "threads for on_thread actors and blocking()"),
+    {"keys", "a folder", "any folder", "where the keys for other nodes are",
+     [](options& o, std::string_view text) {
+       o.keys = text;
+       return true;
+     },
+     [](const options& o) { return o.keys; },
+     [](const options&) { return true; }},
+    time("heartbeat", &options::heartbeat, 10 * ms, hour, false, "10ms..1h",
+         "how often a silent node is asked for a sign of life"),
+    time("patience", &options::patience, 20 * ms, 10 * hour, false, "20ms..10h",
+         "a node that was silent for so long is lost"),
+    number("node_backlog_bytes_max", &options::node_backlog_bytes_max,
+           std::int64_t{64} << 10, std::int64_t{64} << 30, "65536..68719476736",
+           "bytes that may wait to be sent to one node"),
+    number("node_calls_max", &options::node_calls_max, 1, 100'000'000,
+           "1..100000000", "asks that may be open to one node, and from it"),
     {"log_level", "a level", "trace, debug, info, warning, error, off",
      "what is logged to stderr",
      [](options& o, std::string_view text) {

@@ -166,6 +166,8 @@ int run_program(int argc, char** argv, options opts, program& p) {
   try {
     args = read_options(opts, {argv, static_cast<std::size_t>(argc)});
     check_options(opts);
+    if (const auto status = run_keys(opts, args))
+      return *status;
   } catch (const bad_argument& e) {
     std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, e.what());
     return 2;

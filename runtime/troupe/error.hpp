@@ -41,6 +41,13 @@ public:
   using error::error;
 };
 
+/// The connection to a node has ended, or there is none: it died, it was
+/// stopped, the network is cut, or it has another incarnation by now.
+class node_lost : public error {
+public:
+  using error::error;
+};
+
 /// The actor that should have answered has stopped.
 class actor_stopped : public error {
 public:

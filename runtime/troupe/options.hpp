@@ -48,6 +48,27 @@ struct options {
   /// Range: 1..16384. Past it a spawn throws `rejected`, a `blocking` waits.
   std::size_t blocking_threads_max = 512;
 
+  /// The folder with the keys for other nodes. Default: empty, which is
+  /// $XDG_CONFIG_HOME/troupe or ~/.config/troupe. See node.hpp.
+  std::string keys;
+
+  /// How often a silent connection to another node is asked for a sign of
+  /// life. Default 1 s. Range: 10 ms..1 h.
+  std::chrono::nanoseconds heartbeat = std::chrono::seconds{1};
+
+  /// A node that has shown none for so long is lost. Default 5 s.
+  /// Range: 20 ms..10 h; below twice the heartbeat it counts as that.
+  std::chrono::nanoseconds patience = std::chrono::seconds{5};
+
+  /// Bytes that may wait to be sent to one node; past it asks fail with
+  /// rejected and tells are dead letters. Default 64 MiB. Range: 64 KiB..64
+  /// GiB. One message above it travels when nothing else waits.
+  std::size_t node_backlog_bytes_max = std::size_t{64} << 20;
+
+  /// Asks that may be open to one node, and from it; past it they fail with
+  /// rejected. Default 100000. Range: 1..100000000.
+  std::size_t node_calls_max = 100'000;
+
   /// trace, debug, info, warning, error or off; to stderr. Default warning.
   std::string log_level = "warning";
 };

@@ -127,6 +127,7 @@ constexpr std::array known_types{
   known_type{&typeid(rejected), &with_text<rejected>},
   known_type{&typeid(actor_stopped), &with_text<actor_stopped>},
   known_type{&typeid(deadlock), &with_text<deadlock>},
+  known_type{&typeid(node_lost), &with_text<node_lost>},
   known_type{&typeid(bad_argument), &with_text<bad_argument>},
   known_type{&typeid(not_sendable), &with_text<not_sendable>},
   known_type{&typeid(wrong_build), &with_text<wrong_build>},

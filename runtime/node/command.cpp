@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// command: `app keys ...`, which every program made with troupe::run has.
+#include "core/modes.hpp"
+#include "node/keys.hpp"
+#include "troupe/error.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+namespace troupe::node {
+
+namespace {
+
+constexpr std::string_view keys_usage =
+  "usage: {0} keys new                  makes a key, if there is none\n"
+  "       {0} keys show                 its fingerprint, and who is let in\n"
+  "       {0} keys allow FINGERPRINT [WHOSE]\n"
+  "                                     lets the owner of that key in\n"
+  "The folder is {1} (TROUPE_KEYS or --troupe-keys=DIR sets another).\n";
+
+int show(const key_folder& keys) {
+  fmt::print("{}\n", keys.check());
+  fmt::print("let in ({}):\n", keys.allowed_file());
+  std::ifstream list{keys.allowed_file()};
+  for (std::string line; std::getline(list, line);)
+    if (read_fingerprint(line))
+      fmt::print("  {}\n", line);
+  return 0;
+}
+
+int allow(const key_folder& keys, std::span<char*> args) {
+  std::string comment;
+  for (auto* word : args.subspan(1))
+    comment += (comment.empty() ? "" : " ") + std::string{word};
+  keys.allow(args.front(), comment);
+  return 0;
+}
+
+} // namespace
+
+} // namespace troupe::node
+
+namespace troupe::detail {
+
+std::optional<int> run_keys(const options& opts, std::span<char*> args) {
+  using namespace node;
+  if (args.size() < 3 || std::string_view{args[1]} != "keys")
+    return std::nullopt;
+  const std::string_view what{args[2]};
+  const auto rest = args.subspan(3);
+  const auto is_ours = (what == "new" && rest.empty())
+                       || (what == "show" && rest.empty())
+                       || (what == "allow" && !rest.empty());
+  if (!is_ours && what != "new" && what != "show" && what != "allow")
+    return std::nullopt; // the program's own word
+  const auto keys = key_folder::by_default(opts.keys);
+  if (!is_ours) {
+    fmt::print(stderr, fmt::runtime(keys_usage), args[0], keys.path().string());
+    return 2;
+  }
+  try {
+    if (what == "new")
+      fmt::print("{}\n", keys.make());
+    else if (what == "show")
+      return show(keys);
+    else
+      return allow(keys, rest);
+    return 0;
+  } catch (const bad_argument&) {
+    throw;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}: {}\n", program_invocation_short_name, e.what());
+    return 1;
+  }
+}
+
+} // namespace troupe::detail
