@@ -105,6 +105,14 @@ struct noted_life {
       all += n + ";";
     return all;
   }
+  std::size_t size() {
+    std::lock_guard guard{mutex};
+    return notes.size();
+  }
+  void clear() {
+    std::lock_guard guard{mutex};
+    notes.clear();
+  }
 };
 
 class alive : public troupe::actor {
@@ -338,8 +346,8 @@ BOOST_AUTO_TEST_CASE(ends_once_with_its_reason_for_all_monitors) {
   test::live_system live;
   auto w = live.sys.spawn<watcher>(seen);
   auto end = [&](auto how, const std::string& reason) {
-    life.notes.clear();
-    seen.notes.clear();
+    life.clear();
+    seen.clear();
     auto a = live.sys.spawn<alive>(life);
     w.ask<&watcher::watch>(a).get();
     w.ask<&watcher::watch>(a).get(); // twice is once
@@ -348,7 +356,7 @@ BOOST_AUTO_TEST_CASE(ends_once_with_its_reason_for_all_monitors) {
     BOOST_TEST(test::eventually(5s, [&] { return !seen.text().empty(); }));
     BOOST_TEST(seen.text() == "down alive#" + id + " " + reason + ";");
     w.ask<&watcher::watch>(a).get(); // it has ended: at once
-    BOOST_TEST(test::eventually(5s, [&] { return seen.notes.size() == 2; }));
+    BOOST_TEST(test::eventually(5s, [&] { return seen.size() == 2; }));
     BOOST_TEST(life.text().ends_with("stop: " + reason + ";gone;"),
                life.text());
   };

@@ -625,7 +625,7 @@ std::uint64_t id_of(const cell* c) noexcept {
 }
 
 bool is_alive(const cell* c) noexcept {
-  return !c->has(cell::flag_ended | cell::flag_down);
+  return !c->saw(cell::flag_ended | cell::flag_down);
 }
 
 std::string describe(const cell* c) {

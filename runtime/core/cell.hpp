@@ -208,8 +208,12 @@ public:
   bool has(std::uint32_t flag) const {
     return (flags_.load(std::memory_order_relaxed) & flag) != 0;
   }
+  /// Release: whoever sees the flag by `saw` sees what came before it.
+  bool saw(std::uint32_t flag) const {
+    return (flags_.load(std::memory_order_acquire) & flag) != 0;
+  }
   void set(std::uint32_t flag) {
-    flags_.fetch_or(flag, std::memory_order_relaxed);
+    flags_.fetch_or(flag, std::memory_order_release);
   }
   void clear(std::uint32_t flag) {
     flags_.fetch_and(~flag, std::memory_order_relaxed);
