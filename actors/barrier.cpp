@@ -90,6 +90,10 @@ private:
   waiting_line<std::size_t> line_;
 };
 
+void read_actor(wire::reader& in, ref<barrier_actor>& actor) {
+  wire::decode(in, actor);
+}
+
 } // namespace detail
 
 using detail::barrier_actor;

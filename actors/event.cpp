@@ -44,6 +44,10 @@ private:
   waiting_line<void> line_;
 };
 
+void read_actor(wire::reader& in, ref<event_actor>& actor) {
+  wire::decode(in, actor);
+}
+
 } // namespace detail
 
 using detail::event_actor;

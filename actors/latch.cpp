@@ -53,6 +53,10 @@ private:
   waiting_line<void> line_;
 };
 
+void read_actor(wire::reader& in, ref<latch_actor>& actor) {
+  wire::decode(in, actor);
+}
+
 } // namespace detail
 
 using detail::latch_actor;

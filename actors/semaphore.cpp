@@ -122,6 +122,10 @@ private:
   waiting_line<lease, std::size_t> line_;
 };
 
+void read_actor(wire::reader& in, ref<semaphore_actor>& actor) {
+  wire::decode(in, actor);
+}
+
 } // namespace detail
 
 using detail::semaphore_actor;
@@ -134,7 +138,8 @@ lease::lease(ref<semaphore_actor> lender, std::uint64_t id, std::size_t n)
 lease::lease(lease&& other) noexcept
   : lender_(std::move(other.lender_)),
     id_(other.id_),
-    permits_(std::exchange(other.permits_, 0)) {}
+    permits_(std::exchange(other.permits_, 0)),
+    keeper_(std::move(other.keeper_)) {}
 
 lease& lease::operator=(lease&& other) noexcept {
   if (this != &other) {
@@ -142,6 +147,7 @@ lease& lease::operator=(lease&& other) noexcept {
     lender_ = std::move(other.lender_);
     id_ = other.id_;
     permits_ = std::exchange(other.permits_, 0);
+    keeper_ = std::move(other.keeper_);
   }
   return *this;
 }
@@ -166,6 +172,27 @@ void lease::give_back() noexcept {
     // Only without memory: the permits are lost with the process.
   }
   lender_ = {};
+  keeper_ = {};
+}
+
+// This one keeps its handles until the message is on its way. Who returns the
+// permits first, the other side or the keeper, does not matter.
+void lease::leave_to(wire::writer& out) {
+  if (permits_ != 0 && !keeper_)
+    keeper_ = system_of(lender_).spawn<detail::keeper<lease>>(
+      lease{lender_, id_, permits_});
+  wire::encode(out, lender_);
+  wire::encode(out, id_);
+  wire::encode(out, permits_);
+  wire::encode(out, keeper_);
+  permits_ = 0;
+}
+
+void lease::come_from(wire::reader& in) {
+  wire::decode(in, lender_);
+  wire::decode(in, id_);
+  wire::decode(in, permits_);
+  wire::decode(in, keeper_);
 }
 
 semaphore::semaphore(system& sys, semaphore_options opts)

@@ -213,7 +213,9 @@ BOOST_AUTO_TEST_CASE(holds_no_more_values_than_the_buffers_of_slow_ones) {
       else
         (void)t.publish({}).get();
     }
-    BOOST_TEST(test::counted::alive <= 30);
+    // A message that is on its way out may be one more.
+    BOOST_TEST(
+      eventually(5s, [] { return test::counted::alive.load() <= 30; }));
     BOOST_TEST(slow[0].missed().get() == 19'990u);
     slow.clear();
     BOOST_TEST(eventually(5s, [] { return test::counted::alive.load() == 0; }));

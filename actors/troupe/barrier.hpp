@@ -9,7 +9,8 @@
 // Breaking:   a party that gives up (its deadline) breaks it for the others,
 //             as nobody could know what it has done; so does `abort`. `reset`
 //             makes a new round; who still waits in the old one fails.
-// A death:    a party that has arrived counts, though it dies afterwards; one
+// A death:    a party that has arrived counts, though it dies afterwards, but
+//             that of its process breaks the barrier at which it waits; one
 //             that never comes breaks it by the others' deadline.
 #pragma once
 
@@ -21,7 +22,8 @@ class system;
 
 namespace detail {
 class barrier_actor;
-}
+void read_actor(wire::reader& in, ref<barrier_actor>& actor);
+} // namespace detail
 
 /// A party of a barrier gave up, or it was aborted or reset.
 class broken_barrier : public error {
@@ -37,6 +39,8 @@ struct barrier_state {
 
 class barrier : public handle<barrier, detail::barrier_actor> {
 public:
+  barrier() = default;
+
   /// Errors: bad_argument for 0 parties.
   barrier(system& sys, std::size_t parties);
 

@@ -18,10 +18,13 @@ class system;
 
 namespace detail {
 class event_actor;
-}
+void read_actor(wire::reader& in, ref<event_actor>& actor);
+} // namespace detail
 
 class event : public handle<event, detail::event_actor> {
 public:
+  event() = default;
+
   explicit event(system& sys);
 
   /// Raises the flag and wakes all; how many waited.

@@ -10,8 +10,12 @@
 //             future; what it did to the value before stays done.
 // Who may call: anybody, from any thread; in an actor `co_await g.with(...)`.
 // A death:    the functions that a dead caller sent before are still run.
-// Not for:    values in other processes: the function can't travel.
+// Elsewhere:  from another process a function travels by its name, so it must
+//             have no captures; what it needs comes as arguments:
+//               g.with([](auto& v, int n) { v.push_back(n); }, 3)
 #pragma once
+
+#include <functional>
 
 #include "troupe/handle.hpp"
 #include "troupe/system.hpp"
@@ -34,6 +38,14 @@ struct guarded_value {
       throw closed{"guarded::with after close"};
     return value;
   }
+
+  /// A function without captures.
+  template <class F, class... As>
+  auto call(As... as) {
+    return std::invoke(F{}, open(), std::move(as)...);
+  }
+
+  void close() { is_closed = true; }
 };
 
 } // namespace detail
@@ -44,27 +56,36 @@ class guarded : public handle<guarded<T>, detail::guarded_value<T>> {
   using base = handle<guarded<T>, value_actor>;
 
 public:
+  guarded() = default;
+
   /// Makes the value from `args`, in the caller.
   template <class... As>
   explicit guarded(system& sys, As&&... args)
     : base(sys.spawn<value_actor>(std::in_place, std::forward<As>(args)...)) {}
 
-  /// Calls `f(T&)` when it is its turn; the future of what it returns, by
-  /// value: no reference to the inside gets out.
+  /// Calls `f(T&, args...)` when it is its turn; the future of what it returns,
+  /// by value: no reference to the inside gets out.
   /// Errors: what `f` throws, closed, timeout, deadlock (waited for inside
   ///         another `with` of the same value).
-  template <class F>
-    requires std::is_invocable_v<F&, T&>
-  auto with(F f) const {
-    return base::ask(
-      [f = std::move(f)](value_actor& g) mutable { return f(g.open()); });
+  template <class F, class... As>
+    requires std::is_invocable_v<F&, T&, As...>
+  auto with(F f, As... args) const {
+    if constexpr (std::is_empty_v<F> && std::is_default_constructible_v<F>)
+      return base::template ask<&value_actor::template call<F, As...>>(
+        std::move(args)...);
+    else
+      return base::ask(
+        [f = std::move(f), ... args = std::move(args)](value_actor& g) mutable {
+          return f(g.open(), std::move(args)...);
+        });
   }
 
   /// `with` that nobody waits for, many times cheaper: what one message of an
   /// actor posts in a row shares an envelope. In order with the caller's other
   /// calls.
   /// Errors: what `f` throws is a failure of the value: all that comes later
-  ///         fails with actor_stopped. After close it is dropped.
+  ///         fails with actor_stopped. After close, and from another process,
+  ///         it is dropped.
   template <class F>
     requires std::is_invocable_v<F&, T&>
   void post(F f) const {
@@ -81,7 +102,7 @@ public:
 
   /// What was asked before still runs; what comes later fails with `closed`.
   future<void> close() const {
-    return base::ask([](value_actor& g) { g.is_closed = true; });
+    return base::template ask<&value_actor::close>();
   }
 };
 

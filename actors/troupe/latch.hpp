@@ -17,10 +17,13 @@ class system;
 
 namespace detail {
 class latch_actor;
-}
+void read_actor(wire::reader& in, ref<latch_actor>& actor);
+} // namespace detail
 
 class latch : public handle<latch, detail::latch_actor> {
 public:
+  latch() = default;
+
   /// With a count of 0 it is open from the start.
   latch(system& sys, std::size_t count);
 

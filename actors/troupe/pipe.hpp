@@ -142,9 +142,11 @@ class pipe_end {
   using actor_type = detail::pipe_actor<T>;
 
 public:
+  /// Refers to nothing; using it throws bad_argument.
+  pipe_end() = default;
   /// For the library.
   pipe_end(ref<actor_type> a, int side)
-    : side_(std::make_shared<end_keeper>(std::move(a), side)) {}
+    : side_(std::make_shared<end_holder>(std::move(a), side)) {}
 
   /// Settles when the value has its place.
   /// Errors: timeout and cancelled (then it is not sent), closed (this end, or
@@ -174,14 +176,50 @@ public:
     return copy;
   }
 
+  /// For the library: see detail/travel.hpp. A copy of this end stays in a
+  /// keeper; the copies there are one copy here.
+  using carried = T;
+  void leave_to(wire::writer& out) const {
+    wire::encode(out, side_ != nullptr);
+    if (side_ == nullptr)
+      return;
+    auto k = side_->keeper;
+    if (!k)
+      k = system_of(side_->actor).template spawn<keeper_type>(*this);
+    wire::encode(out, side_->actor);
+    wire::encode(out, side_->side);
+    wire::encode(out, k);
+    detail::write_limit(out, limit_);
+  }
+  void come_from(wire::reader& in) {
+    bool is_end = false;
+    wire::decode(in, is_end);
+    if (!is_end)
+      return;
+    ref<actor_type> a;
+    int side = 0;
+    wire::decode(in, a);
+    wire::decode(in, side);
+    if (side != 0 && side != 1)
+      throw decode_error{"an end of a pipe that has no such end"};
+    side_ = std::make_shared<end_holder>(std::move(a), side);
+    wire::decode(in, side_->keeper);
+    limit_ = detail::read_limit(in);
+  }
+
 private:
-  struct end_keeper {
+  using keeper_type = detail::keeper<pipe_end>;
+
+  struct end_holder {
     ref<actor_type> actor;
     int side;
-    end_keeper(ref<actor_type> a, int s) : actor(std::move(a)), side(s) {}
-    end_keeper(const end_keeper&) = delete;
-    end_keeper& operator=(const end_keeper&) = delete;
-    ~end_keeper() {
+    ref<keeper_type> keeper; // of an end that came from another process
+    end_holder(ref<actor_type> a, int s) : actor(std::move(a)), side(s) {}
+    end_holder(const end_holder&) = delete;
+    end_holder& operator=(const end_holder&) = delete;
+    ~end_holder() {
+      if (keeper)
+        return;
       try {
         actor.template tell<&actor_type::lose>(side);
       } catch (const std::exception&) {
@@ -192,13 +230,15 @@ private:
 
   template <auto M, class... As>
   auto ask(As&&... as) const {
+    if (!side_)
+      throw bad_argument{"pipe_end: it refers to nothing"};
     auto& a = side_->actor;
     return limit_ ? a.within(*limit_).template ask<M>(side_->side,
                                                       std::forward<As>(as)...)
                   : a.template ask<M>(side_->side, std::forward<As>(as)...);
   }
 
-  std::shared_ptr<end_keeper> side_;
+  std::shared_ptr<end_holder> side_;
   std::optional<time_limit> limit_;
 };
 

@@ -15,12 +15,42 @@
 //             again, redeliver_max times at most; then it is a dead letter.
 // Who may call: anybody, from any thread; in an actor `co_await q.take()`.
 // A death:    a waiter's request is dropped, what it waited for goes to the
-//             next; a holder's items are given back.
+//             next; a holder's items are given back. So it is when the holder's
+//             process dies: handles and items travel.
 #pragma once
 
 #include "troupe/detail/queue_actor.hpp"
 
 namespace troupe {
+
+namespace detail {
+
+/// An item that is in hands in another process; the end of that process gives
+/// it back as one whose holder has failed.
+template <class T>
+class item_keeper {
+public:
+  explicit item_keeper(item<T> kept) : kept_(std::move(kept)) {}
+  void ack() { kept_.ack(); }
+  void give_back(bool counts) { kept_.put_back(counts); }
+
+private:
+  item<T> kept_;
+};
+
+/// The same for a batch; it goes through it with who has it.
+template <class T>
+class batch_keeper {
+public:
+  explicit batch_keeper(batch<T> kept) : kept_(std::move(kept)) {}
+  void next() { kept_.next(); }
+  void leave(bool failed) { kept_.leave(failed); }
+
+private:
+  batch<T> kept_;
+};
+
+} // namespace detail
 
 /// An item in hand. Movable; it acknowledges when it goes.
 template <class T>
@@ -36,6 +66,7 @@ public:
   item(item&& other) noexcept
     : from_(std::move(other.from_)),
       entry_(std::move(other.entry_)),
+      keeper_(std::move(other.keeper_)),
       hold_(detail::taken_over(other.hold_)),
       exceptions_(std::uncaught_exceptions()) {}
 
@@ -44,6 +75,7 @@ public:
       leave();
       from_ = std::move(other.from_);
       entry_ = std::move(other.entry_);
+      keeper_ = std::move(other.keeper_);
       hold_ = detail::taken_over(other.hold_);
       exceptions_ = std::uncaught_exceptions();
     }
@@ -64,14 +96,47 @@ public:
   /// Errors: bad_argument when it was acknowledged or given back before.
   void ack() {
     check("ack");
-    detail::tell_ack(from_, 1);
+    done();
   }
 
   /// Not done: somebody shall have it again.
   /// Errors: as ack.
   void give_back() {
     check("give_back");
-    detail::tell_back(from_, std::move(entry_), true);
+    back(true);
+  }
+
+  /// For the library: see detail/travel.hpp.
+  using carried = T;
+  void put_back(bool counts) {
+    check("give_back");
+    back(counts);
+  }
+  void leave_to(wire::writer& out) {
+    wire::encode(out, hold_ != detail::hold::nothing);
+    if (hold_ == detail::hold::nothing)
+      return;
+    wire::encode(out, from_);
+    wire::encode(out, entry_);
+    if (!keeper_) {
+      auto& sys = system_of(from_);
+      keeper_ =
+        sys.template spawn<detail::item_keeper<T>>(item{std::move(*this)});
+    }
+    hold_ = detail::hold::nothing;
+    wire::encode(out, keeper_);
+  }
+  void come_from(wire::reader& in) {
+    bool is_any = false;
+    wire::decode(in, is_any);
+    if (!is_any)
+      return;
+    wire::decode(in, from_);
+    wire::decode(in, entry_);
+    wire::decode(in, keeper_);
+    if (!entry_.value)
+      throw decode_error{"an item without a value"};
+    hold_ = detail::hold::arriving;
   }
 
 private:
@@ -86,19 +151,35 @@ private:
     switch (std::exchange(hold_, detail::hold::nothing)) {
       case detail::hold::nothing:
         break;
+      case detail::hold::arriving:
       case detail::hold::in_transit: // nobody has seen it
-        detail::tell_back(from_, std::move(entry_), false);
+        back(false);
         break;
       case detail::hold::held:
         if (detail::goes_by_failure(exceptions_))
-          detail::tell_back(from_, std::move(entry_), true);
+          back(true);
         else
-          detail::tell_ack(from_, 1);
+          done();
     }
+  }
+
+  void done() noexcept {
+    if (keeper_)
+      detail::tell<&detail::item_keeper<T>::ack>(keeper_);
+    else
+      detail::tell_ack(from_, 1);
+  }
+
+  void back(bool counts) noexcept {
+    if (keeper_)
+      detail::tell<&detail::item_keeper<T>::give_back>(keeper_, counts);
+    else
+      detail::tell_back(from_, std::move(entry_), counts);
   }
 
   ref<detail::queue_actor<T>> from_;
   detail::queue_entry<T> entry_;
+  ref<detail::item_keeper<T>> keeper_; // of one that came from another process
   detail::hold hold_ = detail::hold::nothing;
   int exceptions_ = 0;
 };
@@ -122,6 +203,7 @@ public:
     : from_(std::move(other.from_)),
       entries_(std::move(other.entries_)),
       next_(std::exchange(other.next_, 0)),
+      keeper_(std::move(other.keeper_)),
       exceptions_(std::uncaught_exceptions()) {
     other.entries_.clear();
   }
@@ -131,6 +213,7 @@ public:
       from_ = std::move(other.from_);
       entries_ = std::exchange(other.entries_, {});
       next_ = std::exchange(other.next_, 0);
+      keeper_ = std::move(other.keeper_);
       exceptions_ = std::uncaught_exceptions();
     }
     return *this;
@@ -145,7 +228,11 @@ public:
 
   /// The next one, the one before is acknowledged; null at the end.
   T* next() {
+    if (keeper_ && !entries_.empty())
+      detail::tell<&detail::batch_keeper<T>::next>(keeper_);
     if (next_ == entries_.size()) {
+      if (keeper_)
+        entries_.clear(); // the keeper has acknowledged it
       leave();
       return nullptr;
     }
@@ -176,14 +263,48 @@ public:
   iterator begin() { return iterator{this}; }
   std::default_sentinel_t end() const { return {}; }
 
-private:
-  void leave() noexcept {
+  /// For the library: see detail/travel.hpp.
+  using carried = T;
+  void leave_to(wire::writer& out) {
+    wire::encode(out, entries_);
+    wire::encode(out, next_);
+    if (entries_.empty())
+      return;
+    wire::encode(out, from_);
+    if (!keeper_) {
+      auto& sys = system_of(from_);
+      keeper_ =
+        sys.template spawn<detail::batch_keeper<T>>(batch{std::move(*this)});
+    }
+    entries_.clear();
+    next_ = 0;
+    wire::encode(out, keeper_);
+  }
+  void come_from(wire::reader& in) {
+    wire::decode(in, entries_);
+    wire::decode(in, next_);
+    if (next_ > entries_.size())
+      throw decode_error{"a batch that is beyond its end"};
+    if (entries_.empty())
+      return;
+    for (auto& e : entries_)
+      if (!e.value)
+        throw decode_error{"an item without a value"};
+    wire::decode(in, from_);
+    wire::decode(in, keeper_);
+  }
+
+  void leave(bool failed) noexcept {
     auto entries = std::exchange(entries_, {});
     auto next = std::exchange(next_, 0);
     if (entries.empty())
       return;
+    if (keeper_) {
+      detail::tell<&detail::batch_keeper<T>::leave>(keeper_, failed);
+      return;
+    }
     auto done = next;
-    if (next != 0 && detail::goes_by_failure(exceptions_))
+    if (next != 0 && failed)
       detail::tell_back(from_, std::move(entries[--done]), true);
     if (done != 0)
       detail::tell_ack(from_, done);
@@ -191,9 +312,13 @@ private:
       detail::tell_back(from_, std::move(entries[next]), false);
   }
 
+private:
+  void leave() noexcept { leave(detail::goes_by_failure(exceptions_)); }
+
   ref<detail::queue_actor<T>> from_;
   std::vector<detail::queue_entry<T>> entries_;
   std::size_t next_ = 0;
+  ref<detail::batch_keeper<T>> keeper_; // came from another process
   int exceptions_ = 0;
 };
 
@@ -203,6 +328,8 @@ class queue : public handle<queue<T>, detail::queue_actor<T>> {
   using base = handle<queue<T>, actor_type>;
 
 public:
+  queue() = default;
+
   /// Errors: bad_argument for a capacity of 0.
   explicit queue(system& sys, queue_options opts = {})
     : base(sys.spawn<actor_type>(opts)) {}

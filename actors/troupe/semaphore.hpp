@@ -7,8 +7,9 @@
 // Invariants: (1) lent + free == permits. (2) waiters are served in order of
 //             arrival: one that wants many is not passed by ones that want few.
 // Who may call: anybody, from any thread; copies share the permits.
-// A death:    a holder's permits return with its lease; a waiter's request is
-//             dropped.            Not for: one owner only (see guarded).
+// A death:    a holder's permits return with its lease, also when its process
+//             dies; a waiter's request is dropped.
+// Not for:    one owner only (see guarded).
 #pragma once
 
 #include "troupe/handle.hpp"
@@ -19,7 +20,8 @@ class system;
 
 namespace detail {
 class semaphore_actor;
-}
+void read_actor(wire::reader& in, ref<semaphore_actor>& actor);
+} // namespace detail
 
 struct semaphore_options {
   /// How many there are. Default 1. Range: 1..2^62; 0 throws bad_argument.
@@ -43,12 +45,17 @@ public:
   /// Errors: bad_argument when they were returned before.
   void release();
 
+  /// For the library.
+  void leave_to(wire::writer& out);
+  void come_from(wire::reader& in);
+
 private:
   void give_back() noexcept;
 
   ref<detail::semaphore_actor> lender_;
   std::uint64_t id_ = 0;
   std::size_t permits_ = 0;
+  ref<detail::keeper<lease>> keeper_; // of one that came from another process
 };
 
 struct semaphore_state {
@@ -58,6 +65,8 @@ struct semaphore_state {
 
 class semaphore : public handle<semaphore, detail::semaphore_actor> {
 public:
+  semaphore() = default;
+
   explicit semaphore(system& sys, semaphore_options opts = {});
 
   /// Asks for `n` permits; the future settles when they are lent.

@@ -47,12 +47,14 @@ public:
       id_(id) {}
   subscription(subscription&& other) noexcept
     : topic_(std::move(other.topic_)),
-      id_(std::exchange(other.id_, 0)) {}
+      id_(std::exchange(other.id_, 0)),
+      keeper_(std::move(other.keeper_)) {}
   subscription& operator=(subscription&& other) noexcept {
     if (this != &other) {
       end();
       topic_ = std::move(other.topic_);
       id_ = std::exchange(other.id_, 0);
+      keeper_ = std::move(other.keeper_);
     }
     return *this;
   }
@@ -74,6 +76,22 @@ public:
     return topic_.template ask<&detail::topic_actor<T>::missed>(id_);
   }
 
+  /// For the library: see detail/travel.hpp.
+  using carried = T;
+  void leave_to(wire::writer& out) {
+    if (id_ != 0 && !keeper_)
+      keeper_ = system_of(topic_).template spawn<detail::keeper<subscription>>(
+        subscription{topic_, id_});
+    wire::encode(out, topic_);
+    wire::encode(out, std::exchange(id_, 0));
+    wire::encode(out, keeper_);
+  }
+  void come_from(wire::reader& in) {
+    wire::decode(in, topic_);
+    wire::decode(in, id_);
+    wire::decode(in, keeper_);
+  }
+
 private:
   void end() noexcept {
     auto id = std::exchange(id_, 0);
@@ -84,10 +102,12 @@ private:
     } catch (const std::exception&) {
       // Only without memory; what waits for it stays bounded.
     }
+    keeper_ = {};
   }
 
   ref<detail::topic_actor<T>> topic_;
   std::uint64_t id_ = 0;
+  ref<detail::keeper<subscription>> keeper_; // came from another process
 };
 
 namespace detail {
@@ -226,6 +246,7 @@ class topic : public handle<topic<T>, detail::topic_actor<T>> {
   using base = handle<topic<T>, actor_type>;
 
 public:
+  topic() = default;
   explicit topic(system& sys) : base(sys.spawn<actor_type>()) {}
 
   /// A place among the subscribers: it gets what is published from now on.

@@ -332,6 +332,15 @@ private:
   std::unique_ptr<detail::runtime, void (*)(detail::runtime*)> runtime_;
 };
 
+/// The system that `r` belongs to, which must be there still.
+/// Errors: bad_argument for an empty handle.
+template <class T>
+system& system_of(const ref<T>& r) {
+  if (!r)
+    detail::throw_null_ref();
+  return detail::system_of(r.get());
+}
+
 namespace detail {
 
 /// `invocation::target` of a constructor.

@@ -98,6 +98,8 @@ peer::~peer() {
     core::release(x.actor);
   for (auto& [number, x] : imports_)
     core::release_weak(x.stand_in);
+  for (auto& [call, s] : served_)
+    s->release();
 }
 
 // -- handles ------------------------------------------------------------------
@@ -364,8 +366,45 @@ void peer::send_down(std::uint64_t number, const stop_reason& why) noexcept {
   }
 }
 
+void peer::serves(std::uint64_t call, core::state_base& s) {
+  const std::lock_guard guard{mutex_};
+  if (closed_ || !served_.emplace(call, &s).second)
+    return;
+  s.retain();
+}
+
+// What waits is given up, what runs runs to its end.
+void peer::give_up(std::uint64_t call) noexcept {
+  core::state_base* s = nullptr;
+  {
+    const std::lock_guard guard{mutex_};
+    if (auto i = served_.find(call); i != served_.end()) {
+      s = i->second;
+      s->retain();
+    }
+  }
+  if (s == nullptr)
+    return;
+  static_cast<void>(s->cancel());
+  s->release();
+}
+
 void peer::answer(std::uint64_t call, const core::state_base& s,
                   void (*encode)(const core::state_base&, writer&)) noexcept {
+  core::state_base* mine = nullptr;
+  bool is_wanted = false;
+  {
+    const std::lock_guard guard{mutex_};
+    is_wanted = !closed_;
+    if (auto i = served_.find(call); i != served_.end() && i->second == &s) {
+      mine = i->second;
+      served_.erase(i);
+    }
+  }
+  if (mine != nullptr)
+    mine->release(); // who calls has another
+  if (!is_wanted)
+    return; // what it lends stays here
   auto error = s.failure;
   if (s.at.load() == core::phase::cancelled)
     error = std::make_exception_ptr(cancelled{"the ask was cancelled"});
@@ -457,7 +496,8 @@ void peer::receive(const frame_header& head, std::span<const std::byte> payload,
       take_release(head);
       break;
     case frame_kind::cancel:
-      break; // what runs runs to its end
+      give_up(head.call);
+      break;
     case frame_kind::stop: {
       cell* c = nullptr;
       {
@@ -585,6 +625,7 @@ void peer::closed(const std::exception_ptr& why) {
   std::vector<open_call> calls;
   std::vector<cell*> stand_ins;
   std::vector<cell*> exported;
+  std::unordered_map<std::uint64_t, core::state_base*> served;
   {
     const std::lock_guard guard{mutex_};
     if (closed_)
@@ -600,6 +641,11 @@ void peer::closed(const std::exception_ptr& why) {
       exported.push_back(x.actor);
     exports_.clear();
     numbers_.clear();
+    served.swap(served_);
+  }
+  for (auto& [call, s] : served) {
+    static_cast<void>(s->cancel());
+    s->release();
   }
   for (auto& c : calls) {
     c.state->fail(why);

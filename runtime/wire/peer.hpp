@@ -6,6 +6,7 @@
 //            one handle until the other side says `release`.
 //   imports  its actors that I have handles to: a remote cell each.
 //   calls    my asks without an answer.
+//   served   its asks without an answer: given up when it says so or has gone.
 //
 // Invariants: (1) a number is used once. (2) What the other side names is
 //             looked up, and its class compared with the method's: it can't
@@ -91,6 +92,7 @@ public:
 
   // -- answer_road ------------------------------------------------------------
 
+  void serves(std::uint64_t call, core::state_base& s) override;
   void answer(std::uint64_t call, const core::state_base& s,
               void (*encode)(const core::state_base&,
                              writer&)) noexcept override;
@@ -137,6 +139,7 @@ private:
   void fail(core::cell& from, core::envelope* e, core::state_base* s,
             std::exception_ptr why) noexcept;
   void close_call(std::uint64_t call) noexcept;
+  void give_up(std::uint64_t call) noexcept;
   void send_bare(const frame_header& head) noexcept;
   std::uint64_t number_of(const core::cell* c);
   void watch_end(core::cell* c, std::uint64_t number);
@@ -146,9 +149,11 @@ private:
   std::unordered_map<const core::cell*, std::uint64_t> numbers_; // mutex_
   std::unordered_map<std::uint64_t, imported_actor> imports_;    // mutex_
   std::unordered_map<std::uint64_t, open_call> calls_;           // mutex_
-  std::uint64_t last_export_ = 0;                                // mutex_
-  std::uint64_t last_call_ = 0;                                  // mutex_
-  std::exception_ptr closed_;                                    // mutex_
+  // The other side's, one reference each.
+  std::unordered_map<std::uint64_t, core::state_base*> served_; // mutex_
+  std::uint64_t last_export_ = 0;                               // mutex_
+  std::uint64_t last_call_ = 0;                                 // mutex_
+  std::exception_ptr closed_;                                   // mutex_
 };
 
 } // namespace troupe::wire

@@ -52,11 +52,14 @@ struct queue_entry {
 template <class T>
 class queue_actor;
 
-enum class hold : std::uint8_t { nothing, in_transit, held };
+enum class hold : std::uint8_t { nothing, arriving, in_transit, held };
 
-// Who moves an item out of the future holds it.
+// Who moves an item out of the future holds it; one that came from another
+// process is moved into a future first.
 inline hold taken_over(hold& other) {
   auto was = std::exchange(other, hold::nothing);
+  if (was == hold::arriving)
+    return hold::in_transit;
   return was == hold::nothing ? was : hold::held;
 }
 
@@ -381,6 +384,16 @@ void tell_back(const ref<queue_actor<T>>& to, queue_entry<T> e,
                bool counts) noexcept {
   try {
     to.template tell<&queue_actor<T>::give_back>(std::move(e), counts);
+  } catch (const std::exception&) {
+    // As above.
+  }
+}
+
+/// A tell that may fail only for want of memory.
+template <auto M, class T, class... As>
+void tell(const ref<T>& to, As... as) noexcept {
+  try {
+    to.template tell<M>(as...);
   } catch (const std::exception&) {
     // As above.
   }

@@ -33,6 +33,8 @@ struct remote_ops {
 class answer_road {
 public:
   virtual ~answer_road() = default;
+  /// `s` is being answered: it is given up when nobody waits for it any more.
+  virtual void serves(std::uint64_t call, state_base& s) = 0;
   /// `s` has settled.
   virtual void answer(std::uint64_t call, const state_base& s,
                       void (*encode)(const state_base&,
@@ -131,6 +133,7 @@ struct ask_thunk {
     m->retain(); // the mailbox's and ours
     m->what = Message::table.name;
     auto* reply = new served_ask<typename Message::value>(s);
+    s.road->serves(s.call, *m);
     post_ask(s.to, m, m, s.limit_ns);
     if (!m->add_waiter(*reply))
       served_ask<typename Message::value>::done(reply, *m);
