@@ -18,7 +18,7 @@
 namespace {
 
 namespace fs = std::filesystem;
-using troupe::node::key_folder;
+using troupe::nodes::key_folder;
 
 struct folder {
   fs::path path;
@@ -172,8 +172,8 @@ BOOST_AUTO_TEST_CASE(is_read_as_openssl_prints_it) {
   std::string plain = "sha256:";
   for (int i = 0; i < 32; ++i)
     plain += "ab";
-  BOOST_TEST(troupe::node::read_fingerprint(text).value() == plain);
-  BOOST_TEST(troupe::node::read_fingerprint(" " + plain + "  who").value()
+  BOOST_TEST(troupe::nodes::read_fingerprint(text).value() == plain);
+  BOOST_TEST(troupe::nodes::read_fingerprint(" " + plain + "  who").value()
              == plain);
 }
 

@@ -24,6 +24,7 @@ struct context {
   const void* asking_tag = nullptr;
   shared_post* open = nullptr; // what this turn has posted last
   bool ending = false;         // the actor's coroutines and object are going
+  bool must_not_wait = false;  // for room in a mailbox: others wait for us
 };
 
 extern constinit thread_local context current;

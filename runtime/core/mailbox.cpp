@@ -214,6 +214,8 @@ bool post_bounded(cell& to, envelope* e) {
           dead_letter_to(to, oldest, drop_reason::rejected);
         break;
       case full_policy::wait:
+        if (current.must_not_wait)
+          return false;
         if (until == INT64_MAX)
           until = std::min(current.deadline, due_after(std::chrono::nanoseconds{
                                                to.home().ask_deadline_ns}));

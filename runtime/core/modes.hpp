@@ -19,4 +19,10 @@ std::optional<int> run_as_child(int argc, char** argv);
 /// options of Troupe any more. In node/command.cpp.
 std::optional<int> run_keys(const options& opts, std::span<char*> args);
 
+struct program;
+
+/// `app node --listen ...`: what runs instead of the program; null if it is not
+/// that. Errors: bad_argument. In node/command.cpp.
+program* node_program(std::span<char*> args);
+
 } // namespace troupe::detail

@@ -60,6 +60,7 @@ void link_object(cell& c, remote_object& object,
   auto& part = *c.extras().remote;
   const std::lock_guard guard{part.mutex};
   part.link = link;
+  part.target = target;
   object.link = std::move(link);
   object.target = target;
 }

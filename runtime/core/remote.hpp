@@ -34,7 +34,9 @@ public:
 struct remote_part {
   activity at; // of whoever forwards
   std::mutex mutex;
-  std::weak_ptr<remote_link> link; // under mutex: for those who wait
+  // Under mutex, for those who wait:
+  std::weak_ptr<remote_link> link;
+  std::uint64_t target = 0;
 };
 
 /// The cell whose remote_object is being made; it is linked to `link`.

@@ -163,11 +163,14 @@ int run_program(int argc, char** argv, options opts, program& p) {
   if (const auto status = run_as_child(argc, argv))
     return *status;
   std::vector<char*> args;
+  auto* running = &p;
   try {
     args = read_options(opts, {argv, static_cast<std::size_t>(argc)});
     check_options(opts);
     if (const auto status = run_keys(opts, args))
       return *status;
+    if (auto* as_node = node_program(args))
+      running = as_node;
   } catch (const bad_argument& e) {
     std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, e.what());
     return 2;
@@ -178,7 +181,7 @@ int run_program(int argc, char** argv, options opts, program& p) {
   {
     system sys{opts};
     signals.start(sys);
-    status = as_status(p, sys, args);
+    status = as_status(*running, sys, args);
     auto report = sys.stop();
     signals.close();
     if (!report.clean)

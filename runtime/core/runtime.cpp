@@ -204,12 +204,29 @@ part& runtime::processes(std::unique_ptr<part> (*make)(runtime&)) {
   return *processes_;
 }
 
+part& runtime::nodes(std::unique_ptr<part> (*make)(runtime&)) {
+  const std::lock_guard guard{parts_mutex_};
+  if (is_stopping())
+    throw closed{"other nodes: the system is stopping"};
+  if (nodes_ == nullptr)
+    nodes_ = make(*this);
+  return *nodes_;
+}
+
+part* runtime::nodes_now() {
+  const std::lock_guard guard{parts_mutex_};
+  return nodes_.get();
+}
+
 part* runtime::processes_now() {
   const std::lock_guard guard{parts_mutex_};
   return processes_.get();
 }
 
 bool runtime::is_quiet() {
+  // Nodes are asked first: this is how they hear of the end.
+  if (auto* p = nodes_now(); p != nullptr && !p->is_idle())
+    return false;
   if (!scheduler_->is_idle() || !threads_.is_idle())
     return false;
   if (auto* p = processes_now(); p != nullptr && !p->is_idle())
@@ -296,6 +313,8 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     }
     p->stop();
   }
+  if (auto* p = nodes_now())
+    p->stop();
   // What is left is inside a method that does not return.
   auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());

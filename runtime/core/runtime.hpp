@@ -96,6 +96,9 @@ public:
   /// The system's worker processes; made by `make` on first need.
   /// Errors: closed, once it stops.
   part& processes(std::unique_ptr<part> (*make)(runtime&));
+  /// Its connections to other nodes, likewise.
+  part& nodes(std::unique_ptr<part> (*make)(runtime&));
+  part* nodes_now();
   activity& activity_of(std::size_t worker) { return activities_[worker]; }
   caf::node_id take_node() const;
 
@@ -138,6 +141,7 @@ private:
   std::unique_ptr<caf::actor_system> caf_;
   std::mutex parts_mutex_;
   std::unique_ptr<part> processes_; // under parts_mutex_ to make
+  std::unique_ptr<part> nodes_;     // likewise
   std::atomic<bool> stopping_{false};
   std::mutex stop_mutex_;
   std::size_t caf_own_ = 0; // CAF actors that belong to CAF itself

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// command: `app keys ...`, which every program made with troupe::run has.
+// command: `app keys ...` and `app node ...`, which every program made with
+// troupe::run has.
 #include "core/modes.hpp"
+#include "node/host.hpp"
 #include "node/keys.hpp"
 #include "troupe/error.hpp"
+#include "troupe/run.hpp"
 
 #include <fmt/format.h>
 
@@ -10,8 +13,9 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <unistd.h>
 
-namespace troupe::node {
+namespace troupe::nodes {
 
 namespace {
 
@@ -40,14 +44,38 @@ int allow(const key_folder& keys, std::span<char*> args) {
   return 0;
 }
 
+constexpr auto node_usage =
+  "app node --listen HOST:PORT [--listen ...] [--with-stdin]: a node for "
+  "programs elsewhere; with --with-stdin it ends when its standard input does";
+
+/// Listens, says where, and stays until a signal ends it.
+struct node_mode final : detail::program {
+  std::vector<std::string> addresses;
+  bool with_stdin = false;
+
+  int call(system& sys, std::span<char*>) override {
+    for (const auto& a : addresses)
+      fmt::print("listening on {}\n", sys.listen(a));
+    fmt::print("key {}\n", host::of(sys.runtime()).keys()->own());
+    std::fflush(stdout);
+    char bytes[256];
+    if (with_stdin) {
+      while (::read(STDIN_FILENO, bytes, sizeof(bytes)) > 0) {}
+      return 0;
+    }
+    for (;;)
+      ::pause();
+  }
+};
+
 } // namespace
 
-} // namespace troupe::node
+} // namespace troupe::nodes
 
 namespace troupe::detail {
 
 std::optional<int> run_keys(const options& opts, std::span<char*> args) {
-  using namespace node;
+  using namespace nodes;
   if (args.size() < 3 || std::string_view{args[1]} != "keys")
     return std::nullopt;
   const std::string_view what{args[2]};
@@ -76,6 +104,28 @@ std::optional<int> run_keys(const options& opts, std::span<char*> args) {
     fmt::print(stderr, "{}: {}\n", program_invocation_short_name, e.what());
     return 1;
   }
+}
+
+program* node_program(std::span<char*> args) {
+  static auto* mode = new nodes::node_mode; // for the life of the program
+  if (args.size() < 3 || std::string_view{args[1]} != "node"
+      || !std::string_view{args[2]}.starts_with("--"))
+    return nullptr; // the program's own word
+  for (std::size_t i = 2; i < args.size(); ++i) {
+    const std::string_view word{args[i]};
+    if (word == "--listen" && i + 1 < args.size())
+      mode->addresses.emplace_back(args[++i]);
+    else if (word.starts_with("--listen="))
+      mode->addresses.emplace_back(word.substr(9));
+    else if (word == "--with-stdin")
+      mode->with_stdin = true;
+    else
+      throw bad_argument{fmt::format("node: {} is not known here\nusage: {}",
+                                     word, nodes::node_usage)};
+  }
+  if (mode->addresses.empty())
+    throw bad_argument{std::string{"usage: "} + nodes::node_usage};
+  return mode;
 }
 
 } // namespace troupe::detail

@@ -21,7 +21,7 @@
 #include <system_error>
 #include <unistd.h>
 
-namespace troupe::node {
+namespace troupe::nodes {
 
 namespace {
 
@@ -112,7 +112,7 @@ std::string fingerprint_of(X509* c) {
   if (size <= 0)
     fail_crypto("the bytes of a certificate");
   auto text =
-    node::fingerprint_of(std::span{der, static_cast<std::size_t>(size)});
+    nodes::fingerprint_of(std::span{der, static_cast<std::size_t>(size)});
   OPENSSL_free(der);
   return text;
 }
@@ -142,6 +142,9 @@ void check_secret(const std::string& path) {
 key_folder key_folder::by_default(const std::string& option) {
   if (!option.empty())
     return key_folder{option};
+  if (const auto* set = std::getenv("TROUPE_KEYS");
+      set != nullptr && *set != 0)
+    return key_folder{set};
   if (const auto* set = std::getenv("XDG_CONFIG_HOME");
       set != nullptr && *set == '/')
     return key_folder{std::filesystem::path{set} / "troupe"};
@@ -293,4 +296,4 @@ std::optional<std::string> read_fingerprint(std::string_view text) {
   return found;
 }
 
-} // namespace troupe::node
+} // namespace troupe::nodes

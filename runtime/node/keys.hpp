@@ -22,7 +22,7 @@
 #include <string>
 #include <string_view>
 
-namespace troupe::node {
+namespace troupe::nodes {
 
 class key_folder {
 public:
@@ -73,4 +73,4 @@ std::string fingerprint_of(std::span<const unsigned char> der);
 /// it is none.
 std::optional<std::string> read_fingerprint(std::string_view text);
 
-} // namespace troupe::node
+} // namespace troupe::nodes

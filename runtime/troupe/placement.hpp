@@ -31,6 +31,10 @@ struct in_process {
   std::chrono::nanoseconds grace = std::chrono::milliseconds{200};
 };
 
+/// On another machine: `sys.spawn<T>(on_node{n}, args...)`; see node.hpp. It
+/// stands last among the options, like in_process.
+struct on_node;
+
 /// What happens when a bound is reached.
 enum class full_policy : unsigned char {
   wait,        // the sender waits for room (its deadline holds)

@@ -51,7 +51,7 @@ void construct_from(void* memory) {
 
 template <class T, class A, class... As>
 void construct_from(void* memory, const A& a, const As&... as) {
-  if constexpr (std::is_same_v<A, in_process>)
+  if constexpr (remote_placement<A>)
     construct_remote<T>(memory, a, as...);
   else if constexpr (spawn_option<A>)
     construct_from<T>(memory, as...);
@@ -73,7 +73,7 @@ struct construction_of final : construction {
   }
   envelope* first() override {
     // A remote one starts by itself, where it is.
-    if constexpr ((std::is_same_v<As, in_process> || ...))
+    if constexpr ((remote_placement<As> || ...))
       return nullptr;
     else
       return start_message<T>();

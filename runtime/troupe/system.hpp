@@ -26,6 +26,8 @@ namespace troupe {
 class system;
 class supervisor;       // supervisor.hpp
 struct supervisor_spec; // likewise
+class node;             // node.hpp
+struct connect_options; // likewise
 
 /// An actor (or thread) that did not end in time.
 struct straggler {
@@ -95,6 +97,8 @@ inline constexpr class_info info_of{
   }(),
   std::is_base_of_v<actor, T>,
   std::is_base_of_v<reentrant, T>};
+
+void publish_cell(runtime& rt, const std::string& name, cell* c);
 
 class remote_link; // core/remote.hpp
 
@@ -219,6 +223,15 @@ ref<T> spawn_with(runtime& rt, const spawn_options& o, As&&... as) {
 void start_remote(void* object, const in_process& where,
                   const wire::entry& constructor,
                   const std::function<void(wire::writer&)>& arguments);
+/// The same on another node; in node/session.cpp.
+void start_remote(void* object, const on_node& where,
+                  const wire::entry& constructor,
+                  const std::function<void(wire::writer&)>& arguments);
+
+/// Not here but in another process.
+template <class A>
+concept remote_placement = std::is_same_v<std::remove_cvref_t<A>, in_process>
+                           || std::is_same_v<std::remove_cvref_t<A>, on_node>;
 
 /// Runs in the other process: makes the actor from arguments that came.
 struct actor_maker {
@@ -226,8 +239,8 @@ struct actor_maker {
   static void make(wire::invocation& call, As&&... as);
 };
 
-template <class T, class... As>
-void construct_remote(void* object, const in_process& where, const As&... as) {
+template <class T, remote_placement Where, class... As>
+void construct_remote(void* object, const Where& where, const As&... as) {
   wire::require_sendable<wire::packed_t<As>...>();
   start_remote(
     object, where,
@@ -237,8 +250,8 @@ void construct_remote(void* object, const in_process& where, const As&... as) {
     });
 }
 
-template <class T, class... As>
-ref<T> spawn_remote(runtime& rt, spawn_options o, const in_process& where,
+template <class T, remote_placement Where, class... As>
+ref<T> spawn_remote(runtime& rt, spawn_options o, const Where& where,
                     const As&... as) {
   o.is_remote = true;
   auto* c = make_cell(rt, remote_info_of<T>, o);
@@ -263,7 +276,7 @@ ref<T> spawn_parsed(runtime& rt, spawn_options o) {
 
 template <class T, class A, class... As>
 ref<T> spawn_parsed(runtime& rt, spawn_options o, A&& a, As&&... as) {
-  if constexpr (std::is_same_v<std::remove_cvref_t<A>, in_process>) {
+  if constexpr (remote_placement<A>) {
     return spawn_remote<T>(rt, o, a, as...);
   } else if constexpr (spawn_option<A>) {
     apply(o, a);
@@ -299,6 +312,29 @@ public:
   /// Errors: bad_argument that names the first fault of the spec, before
   ///         anything starts; what the start of a child throws.
   supervisor supervise(supervisor_spec spec);
+
+  /// Connects to another node, which is this same executable started as
+  /// `app node --listen HOST:PORT`; all about it is in node.hpp.
+  node connect(std::string address);
+  node connect(std::string address, connect_options opts);
+
+  /// Listens for other nodes; only those whose keys are let in.
+  /// Shape:  "127.0.0.1:7000", "[::1]:7000", ":7000" (all interfaces); port 0
+  ///         takes a free one -> the address with the port.
+  /// Errors: bad_argument (no keys, no such address, the port is taken);
+  ///         closed after stop.
+  std::string listen(const std::string& address);
+
+  /// Other nodes find `r` by this name (node::lookup); it lives at least until
+  /// another takes the name or it is unpublished.
+  /// Errors: bad_argument (an empty handle or name, one above 256 bytes);
+  ///         closed after stop.
+  template <class T>
+  void publish(const std::string& name, const ref<T>& r) {
+    detail::publish_cell(*runtime_, name, r.get());
+  }
+  /// Whether it was there.
+  bool unpublish(const std::string& name);
 
   /// Stops as described on top. Idempotent: later calls return the report of
   /// the first. Called by an actor of this system it throws bad_argument.

@@ -15,6 +15,7 @@
 #include "troupe/future.hpp"
 #include "troupe/guarded.hpp"
 #include "troupe/latch.hpp"
+#include "troupe/node.hpp"
 #include "troupe/options.hpp"
 #include "troupe/pipe.hpp"
 #include "troupe/placement.hpp"

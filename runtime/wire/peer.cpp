@@ -19,19 +19,26 @@ namespace {
 using core::cell;
 
 constexpr std::uint16_t flag_kill = 1; // of a stop
+// What a handle that comes may cost: an actor that stands for the other one.
+constexpr std::size_t stand_in_bytes = 1024;
 
 // How a handle is written.
 enum class ref_kind : std::uint8_t { none, mine, yours };
 
 /// The roads of one message: descriptors by the carrier, handles by the peer.
-class writing final : public attachments, public ref_road {
+class writing_road final : public attachments, public ref_road {
 public:
-  explicit writing(peer& p) : peer_(p) {}
+  writing_road(peer& p, bool takes) : peer_(p), takes_attachments_(takes) {}
+  bool attach(std::shared_ptr<const segment> bytes,
+              std::uint32_t& number) override {
+    return takes_attachments_ && attachments::attach(std::move(bytes), number);
+  }
   void write_ref(writer& out, cell* c) override { peer_.write_ref(out, c); }
   cell* read_ref(reader&, const core::class_info&) override { return nullptr; }
 
 private:
   peer& peer_;
+  const bool takes_attachments_;
 };
 
 class reading final : public attachment_carrier, public ref_road {
@@ -158,11 +165,11 @@ void peer::write_ref(writer& out, cell* c) {
 std::uint64_t peer::number_of(const cell* c) {
   if (!c->has(cell::flag_remote))
     return 0;
-  const std::lock_guard guard{mutex_};
-  for (auto& [number, x] : imports_)
-    if (x.stand_in == c)
-      return number;
-  return 0;
+  auto& part = *c->extras_or_null()->remote;
+  const std::lock_guard guard{part.mutex};
+  const auto is_ours = part.link.lock().get()
+                       == static_cast<const core::remote_link*>(this);
+  return is_ours ? part.target : 0;
 }
 
 cell* peer::read_ref(reader& in, const core::class_info& of) {
@@ -170,6 +177,7 @@ cell* peer::read_ref(reader& in, const core::class_info& of) {
   if (kind == ref_kind::none)
     return nullptr;
   const auto number = in.length();
+  in.charge(stand_in_bytes);
   if (kind == ref_kind::mine)
     return import_actor(number, of);
   if (kind != ref_kind::yours)
@@ -215,6 +223,34 @@ void peer::adopt_import(std::uint64_t number, cell* stand_in) {
   core::retain_weak(stand_in);
   const std::lock_guard guard{mutex_};
   imports_[number] = {stand_in, 1};
+}
+
+std::uint64_t peer::adopt_ref(reader& in, cell* stand_in) {
+  if (static_cast<ref_kind>(*in.take(1)) != ref_kind::mine)
+    in.refuse("no handle to an actor that was made");
+  const auto number = in.length();
+  in.finish();
+  if (number == 0)
+    throw decode_error{"a handle to actor 0"};
+  if (stand_in == nullptr)
+    send_bare({.kind = frame_kind::release, .call = 1, .target = number});
+  else
+    adopt_import(number, stand_in);
+  return number;
+}
+
+void peer::end_import(std::uint64_t number, stop_reason why) {
+  cell* c = nullptr;
+  {
+    const std::lock_guard guard{mutex_};
+    auto i = imports_.find(number);
+    if (i != imports_.end() && core::lock_weak(i->second.stand_in))
+      c = i->second.stand_in;
+  }
+  if (c == nullptr)
+    return;
+  core::end_remote(*c, this, std::move(why));
+  core::release(c);
 }
 
 std::size_t peer::exported() {
@@ -278,31 +314,42 @@ void peer::forward(cell& from, std::uint64_t target,
     if (ops->entry == nullptr)
       std::rethrow_exception(cant_travel(*e));
     check_room(*e);
-    writing road{*this};
+    writing_road road{*this, has_attachments()};
     buffer bytes;
     writer out{bytes, {}, &road};
     ops->encode(e, out);
     if (s != nullptr) {
       const std::lock_guard guard{mutex_};
-      if (closed_)
-        std::rethrow_exception(closed_);
-      call = ++last_call_;
-      s->retain();
-      calls_.emplace(call, open_call{s, ops});
+      call = open_call_locked(*s, *ops);
+    } else if (is_closed()) {
+      core::dead_letter_to(from, e, core::drop_reason::stopped);
+      return;
     }
-    transmit({.kind = s == nullptr ? frame_kind::tell : frame_kind::call,
-              .call = call,
-              .target = target,
-              .name = ops->entry().id(),
-              .deadline_us = s == nullptr ? frame_header::no_deadline
-                                          : left_us(s->due)},
-             bytes.bytes(), road);
+    transmit_buffer({.kind = s == nullptr ? frame_kind::tell : frame_kind::call,
+                     .call = call,
+                     .target = target,
+                     .name = ops->entry().id(),
+                     .deadline_us = s == nullptr ? frame_header::no_deadline
+                                                 : left_us(s->due)},
+                    std::move(bytes), road);
     ops->sent(e);
   } catch (...) {
     if (call != 0)
       close_call(call);
     fail(from, e, s, std::current_exception());
   }
+}
+
+std::uint64_t peer::open_call_locked(core::state_base& s,
+                                     const core::remote_ops& ops) {
+  if (closed_)
+    std::rethrow_exception(closed_);
+  if (calls_.size() >= open_calls_max())
+    throw rejected{fmt::format("{} calls of {} are open, the limit is {}",
+                               calls_.size(), name(), open_calls_max())};
+  calls_.emplace(last_call_ + 1, open_call{&s, &ops});
+  s.retain();
+  return ++last_call_;
 }
 
 void peer::close_call(std::uint64_t call) noexcept {
@@ -389,8 +436,19 @@ void peer::give_up(std::uint64_t call) noexcept {
   s->release();
 }
 
+void peer::begin_serving() {
+  const auto n = serving_.fetch_add(1) + 1;
+  if (n <= open_calls_max())
+    return;
+  end_serving();
+  throw rejected{fmt::format(
+    "{} calls are served here already, the limit for one peer is {}", n - 1,
+    open_calls_max())};
+}
+
 void peer::answer(std::uint64_t call, const core::state_base& s,
                   void (*encode)(const core::state_base&, writer&)) noexcept {
+  end_serving();
   core::state_base* mine = nullptr;
   bool is_wanted = false;
   {
@@ -410,11 +468,12 @@ void peer::answer(std::uint64_t call, const core::state_base& s,
     error = std::make_exception_ptr(cancelled{"the ask was cancelled"});
   if (error == nullptr) {
     try {
-      writing road{*this};
+      writing_road road{*this, has_attachments()};
       buffer bytes;
       writer out{bytes, {}, &road};
       encode(s, out);
-      transmit({.kind = frame_kind::result, .call = call}, bytes.bytes(), road);
+      transmit_buffer({.kind = frame_kind::result, .call = call},
+                      std::move(bytes), road);
       return;
     } catch (...) {
       error = std::current_exception();
@@ -434,6 +493,16 @@ void peer::answer_error(std::uint64_t call,
   } catch (const std::exception& x) {
     core::log().error("an error could not be answered: {}", x.what());
   }
+}
+
+void peer::answer_bytes(std::uint64_t call,
+                        const std::function<void(writer&)>& write) {
+  writing_road road{*this, has_attachments()};
+  buffer bytes;
+  writer out{bytes, {}, &road};
+  write(out);
+  transmit_buffer({.kind = frame_kind::result, .call = call}, std::move(bytes),
+                  road);
 }
 
 void peer::answer_void(std::uint64_t call) {
@@ -456,19 +525,34 @@ void peer::send_spawn(const entry& constructor,
     nullptr, nullptr, nullptr, nullptr, [](core::state_base* x, reader& in) {
       core::decode_value(*static_cast<core::state<void>*>(x), in);
     }};
-  writing road{*this};
+  send_request({.kind = frame_kind::spawn, .name = constructor.id()}, arguments,
+               s, ops);
+}
+
+void peer::send_request(frame_header head,
+                        const std::function<void(writer&)>& payload,
+                        core::state_base& s, const core::remote_ops& ops) {
+  writing_road road{*this, has_attachments()};
   buffer bytes;
   writer out{bytes, {}, &road};
-  arguments(out);
-  std::uint64_t call = 0;
+  payload(out);
   {
     const std::lock_guard guard{mutex_};
-    call = ++last_call_;
-    s.retain();
-    calls_.emplace(call, open_call{&s, &ops});
+    head.call = open_call_locked(s, ops);
   }
-  transmit({.kind = frame_kind::spawn, .call = call, .name = constructor.id()},
-           bytes.bytes(), road);
+  transmit_buffer(head, std::move(bytes), road);
+}
+
+bool peer::is_closed() {
+  const std::lock_guard guard{mutex_};
+  return closed_ != nullptr;
+}
+
+bool peer::is_used() {
+  if (serving_.load() != 0)
+    return true;
+  const std::lock_guard guard{mutex_};
+  return !calls_.empty() || !imports_.empty() || !exports_.empty();
 }
 
 bool peer::has_open_calls() {
@@ -530,6 +614,8 @@ void peer::invoke(entry_kind kind, entry_id name,
   writer none{nothing};
   invocation call{in, none, target};
   const core::context_scope scope{nullptr, &runtime_};
+  // This thread reads for many: a full mailbox is no reason to wait.
+  core::current.must_not_wait = kind == entry_kind::method;
   name_table::get().find(kind, name).invoke(call);
 }
 
@@ -537,6 +623,7 @@ void peer::take_call(const frame_header& head,
                      std::span<const std::byte> payload,
                      attachment_carrier& carrier) {
   const auto is_call = head.kind == frame_kind::call;
+  auto is_counted = false;
   cell* c = nullptr;
   {
     const std::lock_guard guard{mutex_};
@@ -549,12 +636,18 @@ void peer::take_call(const frame_header& head,
   try {
     if (c == nullptr)
       throw actor_stopped{"the actor was let go"};
+    if (is_call) {
+      begin_serving();
+      is_counted = true;
+    }
     core::serving what{
       c, c->info().name,
       std::static_pointer_cast<core::answer_road>(shared_from_this()),
       head.call, limit_of(head)};
     invoke(entry_kind::method, head.name, payload, carrier, &what);
   } catch (...) {
+    if (is_counted)
+      end_serving();
     if (is_call)
       answer_error(head.call, std::current_exception());
     else
@@ -608,17 +701,7 @@ void peer::take_down(const frame_header& head,
   why.kind = static_cast<stop_reason::kind_type>(
     std::min<std::uint8_t>(kind, stop_reason::shutdown));
   why.error = rebuild(record);
-  cell* c = nullptr;
-  {
-    const std::lock_guard guard{mutex_};
-    auto i = imports_.find(head.target);
-    if (i != imports_.end() && core::lock_weak(i->second.stand_in))
-      c = i->second.stand_in;
-  }
-  if (c == nullptr)
-    return;
-  core::end_remote(*c, this, std::move(why));
-  core::release(c);
+  end_import(head.target, std::move(why));
 }
 
 void peer::closed(const std::exception_ptr& why) {

@@ -22,6 +22,7 @@
 #include "core/remote.hpp"
 #include "wire/frame.hpp"
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <unordered_map>
@@ -65,9 +66,25 @@ public:
   void send_spawn(const entry& constructor,
                   const std::function<void(writer&)>& arguments,
                   core::state<void>& s);
+  /// Any other question: `s` settles with what `ops` decodes, or fails.
+  /// Errors: what the connection ended with; rejected.
+  void send_request(frame_header head,
+                    const std::function<void(writer&)>& payload,
+                    core::state_base& s, const core::remote_ops& ops);
   void answer_void(std::uint64_t call);
+  /// Answers with what `write` writes; throws what it throws, and then nothing
+  /// was answered.
+  void answer_bytes(std::uint64_t call,
+                    const std::function<void(writer&)>& write);
   void answer_error(std::uint64_t call, const std::exception_ptr& e) noexcept;
   [[nodiscard]] bool has_open_calls();
+  [[nodiscard]] bool is_closed();
+  /// Handles here or there, calls or answers under way.
+  [[nodiscard]] bool is_used();
+  /// Calls or answers under way.
+  [[nodiscard]] bool is_busy() {
+    return serving_.load() != 0 || has_open_calls();
+  }
 
   // -- handles that travel ----------------------------------------------------
 
@@ -80,6 +97,11 @@ public:
   core::cell* import_actor(std::uint64_t number, const core::class_info& of);
   /// The stand-in is there already: the cell that is being made.
   void adopt_import(std::uint64_t number, core::cell* stand_in);
+  /// Reads a handle that must be to an actor of the other side, made for us;
+  /// `stand_in` is for it. Its number; null: nobody wants it any more.
+  std::uint64_t adopt_ref(reader& in, core::cell* stand_in);
+  /// The stand-in ends, whatever the actor does.
+  void end_import(std::uint64_t number, stop_reason why);
   [[nodiscard]] std::size_t exported();
 
   // -- remote_link ------------------------------------------------------------
@@ -103,6 +125,15 @@ protected:
   virtual void transmit(const frame_header& head,
                         std::span<const std::byte> payload,
                         attachments& road) = 0;
+  /// The same; a carrier may keep the buffer instead of a copy.
+  virtual void transmit_buffer(const frame_header& head, buffer payload,
+                               attachments& road) {
+    transmit(head, payload.bytes(), road);
+  }
+  /// Descriptors can go beside a frame.
+  [[nodiscard]] virtual bool has_attachments() const { return true; }
+  /// Calls that may be open, ours there and theirs here; others are rejected.
+  [[nodiscard]] virtual std::size_t open_calls_max() const { return SIZE_MAX; }
   [[nodiscard]] virtual bool has_room() { return true; }
   /// Where this is, for errors: "process 123".
   [[nodiscard]] virtual std::string name() const = 0;
@@ -110,6 +141,11 @@ protected:
   virtual void on_kill(core::cell& c);
   /// An exported actor is of no more use there, or has ended.
   virtual void on_export_gone(std::uint64_t) {}
+
+  /// One more call of the other side is served here.
+  /// Errors: rejected (too many are).
+  void begin_serving();
+  void end_serving() noexcept { serving_.fetch_sub(1); }
 
   core::runtime& runtime_;
 
@@ -138,12 +174,15 @@ private:
   void check_room(const core::envelope& e);
   void fail(core::cell& from, core::envelope* e, core::state_base* s,
             std::exception_ptr why) noexcept;
+  std::uint64_t open_call_locked(core::state_base& s,
+                                 const core::remote_ops& ops);
   void close_call(std::uint64_t call) noexcept;
   void give_up(std::uint64_t call) noexcept;
   void send_bare(const frame_header& head) noexcept;
   std::uint64_t number_of(const core::cell* c);
   void watch_end(core::cell* c, std::uint64_t number);
 
+  std::atomic<std::size_t> serving_{0};
   std::mutex mutex_;
   std::unordered_map<std::uint64_t, exported_actor> exports_;    // mutex_
   std::unordered_map<const core::cell*, std::uint64_t> numbers_; // mutex_

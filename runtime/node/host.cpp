@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+#include "node/host.hpp"
+
+#include "core/log.hpp"
+#include "node/listener.hpp"
+#include "node/session.hpp"
+#include "node/way.hpp"
+#include "sched/worker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <thread>
+
+namespace troupe::nodes {
+
+namespace {
+
+using boost::system::error_code;
+
+constexpr std::size_t handshakes_max = 64;
+constexpr std::size_t connections_max = 1000;
+constexpr std::size_t name_bytes_max = 256;
+constexpr std::chrono::seconds sweep_period{1};
+constexpr std::chrono::milliseconds goodbye_limit{1500};
+// A thread that looks around costs its core; answers come within this.
+constexpr std::int64_t spin_ns = 50'000;
+
+std::uint64_t random_number() {
+  std::random_device source;
+  std::uint64_t n = 0;
+  while (n == 0)
+    n = std::uint64_t{source()} << 32 | source();
+  return n;
+}
+
+} // namespace
+
+host& host::of(detail::runtime& rt) {
+  return static_cast<host&>(
+    rt.nodes([](detail::runtime& r) -> std::unique_ptr<detail::part> {
+      return std::make_unique<host>(r);
+    }));
+}
+
+host::host(detail::runtime& rt)
+  : runtime_(rt),
+    incarnation_(random_number()),
+    loop_(std::min<std::int64_t>(spin_ns, rt.settings().spin_max.count())),
+    sweeper_(std::make_unique<asio::steady_timer>(*loop_.context())) {
+  loop_.post([this] { sweep(); });
+}
+
+host::~host() {
+  stop();
+}
+
+std::shared_ptr<credentials> host::keys() {
+  const std::lock_guard guard{mutex_};
+  if (keys_ == nullptr)
+    keys_ = std::make_shared<credentials>(
+      key_folder::by_default(runtime_.settings().keys));
+  return keys_;
+}
+
+connection_options host::settings() const {
+  const auto& o = runtime_.settings();
+  connection_options c;
+  c.heartbeat = o.heartbeat;
+  c.patience = o.patience;
+  c.outbox_bytes_max = o.node_backlog_bytes_max * 4;
+  c.incarnation = incarnation_;
+  return c;
+}
+
+// -- who is there -------------------------------------------------------------
+
+std::string host::listen(const std::string& address) {
+  static_cast<void>(keys()); // nothing listens without them
+  auto l = std::make_shared<listener>(*this, address);
+  {
+    const std::lock_guard guard{mutex_};
+    if (leaving_.load())
+      throw closed{"listen: the system is stopping"};
+    listeners_.push_back(l);
+  }
+  l->start();
+  return l->address();
+}
+
+std::shared_ptr<detail::node_core> host::connect(std::string address,
+                                                 const connect_options& opts) {
+  if (opts.deadline.ns() <= 0 || opts.backoff.count() <= 0
+      || opts.backoff_max < opts.backoff)
+    throw bad_argument{
+      "connect: the deadline and the backoff must be above 0, "
+      "and backoff_max not below backoff"};
+  static_cast<void>(numeric(address)); // is it an address at all?
+  static_cast<void>(keys());
+  auto w = std::make_shared<way>(*this, std::move(address), opts);
+  {
+    const std::lock_guard guard{mutex_};
+    std::erase_if(ways_, [](auto& c) { return c.expired(); });
+    ways_.push_back(w);
+  }
+  w->connect_first();
+  return w;
+}
+
+bool host::add(std::shared_ptr<session> s) {
+  const std::lock_guard guard{mutex_};
+  if (stopped_.load() || sessions_.size() >= connections_max
+      || shaking_.size() >= handshakes_max)
+    return false;
+  shaking_.insert(s.get());
+  const auto* key = s.get();
+  sessions_.emplace(key, std::move(s));
+  return true;
+}
+
+void host::came_up(const session& s) {
+  const std::lock_guard guard{mutex_};
+  shaking_.erase(&s);
+}
+
+void host::remove(const session& s) {
+  std::shared_ptr<session> gone; // after the lock
+  const std::lock_guard guard{mutex_};
+  shaking_.erase(&s);
+  if (auto i = sessions_.find(&s); i != sessions_.end()) {
+    gone = std::move(i->second);
+    sessions_.erase(i);
+  }
+  gone_.notify_all();
+}
+
+std::vector<std::shared_ptr<session>> host::all() {
+  std::vector<std::shared_ptr<session>> result;
+  const std::lock_guard guard{mutex_};
+  for (auto& [key, s] : sessions_)
+    result.push_back(s);
+  return result;
+}
+
+// Connections that nobody needs any more.
+void host::sweep() {
+  for (auto& s : all())
+    if (s->incarnation() != 0 && s->is_orphan())
+      s->road().close("nobody here needs it any more", true);
+  sweeper_->expires_after(sweep_period);
+  sweeper_->async_wait([this](error_code ec) {
+    if (!ec)
+      sweep();
+  });
+}
+
+// -- names --------------------------------------------------------------------
+
+void host::publish(const std::string& name, detail::cell* c) {
+  detail::retain(c);
+  detail::cell* before = nullptr;
+  {
+    const std::lock_guard guard{mutex_};
+    auto& slot = published_[name];
+    before = std::exchange(slot, c);
+  }
+  if (before != nullptr)
+    detail::release(before);
+}
+
+bool host::unpublish(const std::string& name) {
+  detail::cell* before = nullptr;
+  {
+    const std::lock_guard guard{mutex_};
+    auto i = published_.find(name);
+    if (i == published_.end())
+      return false;
+    before = i->second;
+    published_.erase(i);
+  }
+  detail::release(before);
+  return true;
+}
+
+detail::cell* host::published(const std::string& name,
+                              const std::string& class_name) {
+  const std::lock_guard guard{mutex_};
+  auto i = published_.find(name);
+  if (i == published_.end() || !detail::is_alive(i->second))
+    throw bad_argument{fmt::format("no actor is published as \"{}\"", name)};
+  if (i->second->info().name != class_name)
+    throw bad_argument{fmt::format("\"{}\" is a {}, not a {}", name,
+                                   detail::plain_name(i->second->info().name),
+                                   detail::plain_name(class_name))};
+  detail::retain(i->second);
+  return i->second;
+}
+
+// -- the end ------------------------------------------------------------------
+
+bool host::is_idle() {
+  if (!leaving_.exchange(true)) {
+    std::vector<std::shared_ptr<listener>> listeners;
+    {
+      const std::lock_guard guard{mutex_};
+      listeners.swap(listeners_);
+    }
+    for (auto& l : listeners)
+      loop_.post([l] { l->close(); });
+    for (auto& s : all())
+      if (s->incarnation() != 0)
+        s->say_leaving();
+  }
+  const auto sessions = all();
+  return std::none_of(sessions.begin(), sessions.end(),
+                      [](auto& s) { return s->is_busy(); });
+}
+
+void host::stop() {
+  static_cast<void>(is_idle());
+  if (stopped_.exchange(true))
+    return;
+  std::vector<std::weak_ptr<way>> ways;
+  {
+    const std::lock_guard guard{mutex_};
+    ways.swap(ways_);
+  }
+  for (auto& weak : ways)
+    if (auto w = weak.lock())
+      w->close();
+  for (auto& s : all())
+    s->road().close("the system has stopped", true);
+  const auto until = std::chrono::steady_clock::now() + goodbye_limit;
+  {
+    std::unique_lock guard{mutex_};
+    gone_.wait_until(guard, until, [this] { return sessions_.empty(); });
+  }
+  loop_.stop();
+  sweeper_.reset();
+  for (auto& s : all())
+    s->road().abandon(std::make_exception_ptr(
+      node_lost{s->road().peer_address() + ": the system has stopped"}));
+  loop_.drain();
+  std::map<std::string, detail::cell*, std::less<>> published;
+  {
+    const std::lock_guard guard{mutex_};
+    published.swap(published_);
+  }
+  for (auto& [name, c] : published)
+    detail::release(c);
+}
+
+} // namespace troupe::nodes
+
+namespace troupe::detail {
+
+void publish_cell(runtime& rt, const std::string& name, cell* c) {
+  if (c == nullptr)
+    throw_null_ref();
+  if (name.empty() || name.size() > nodes::name_bytes_max)
+    throw bad_argument{
+      fmt::format("publish: a name of {} bytes; 1..{} are allowed", name.size(),
+                  nodes::name_bytes_max)};
+  nodes::host::of(rt).publish(name, c);
+}
+
+} // namespace troupe::detail
+
+namespace troupe {
+
+node system::connect(std::string address) {
+  return connect(std::move(address), {});
+}
+
+node system::connect(std::string address, connect_options opts) {
+  return node{nodes::host::of(*runtime_).connect(std::move(address), opts)};
+}
+
+std::string system::listen(const std::string& address) {
+  return nodes::host::of(*runtime_).listen(address);
+}
+
+bool system::unpublish(const std::string& name) {
+  return nodes::host::of(*runtime_).unpublish(name);
+}
+
+} // namespace troupe

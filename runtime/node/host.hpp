@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// host: what a system has to do with other nodes: the loop, the keys, who
+// listens, who is connected, what is published. Made on first need; a program
+// that never names a node has none of it.
+//
+// Drain: the first question whether it is idle comes from the system's stop.
+//        From then on nobody is let in, and those that are connected know that
+//        we leave; what is open goes on.
+#pragma once
+
+#include "core/runtime.hpp"
+#include "node/connection.hpp"
+#include "node/node_core.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <map>
+#include <set>
+
+namespace troupe::nodes {
+
+class listener;
+class session;
+class way;
+
+class host final : public detail::part {
+public:
+  /// Errors: closed.
+  static host& of(detail::runtime& rt);
+
+  explicit host(detail::runtime& rt);
+  ~host() override;
+
+  /// Errors: bad_argument (see system::listen).
+  std::string listen(const std::string& address);
+  std::shared_ptr<detail::node_core> connect(std::string address,
+                                             const connect_options& opts);
+
+  void publish(const std::string& name, detail::cell* c);
+  bool unpublish(const std::string& name);
+  /// One reference for the caller. Errors: bad_argument.
+  detail::cell* published(const std::string& name,
+                          const std::string& class_name);
+
+  // -- for connections and sessions -------------------------------------------
+
+  nodes::loop& loop() noexcept { return loop_; }
+  detail::runtime& runtime() const noexcept { return runtime_; }
+  /// Errors: bad_argument (no keys).
+  std::shared_ptr<credentials> keys();
+  [[nodiscard]] connection_options settings() const;
+  [[nodiscard]] std::uint64_t incarnation() const noexcept {
+    return incarnation_;
+  }
+  [[nodiscard]] bool is_leaving() const noexcept { return leaving_.load(); }
+  /// A connection begins, has shaken hands, has ended.
+  bool add(std::shared_ptr<session> s);
+  void came_up(const session& s);
+  void remove(const session& s);
+
+  bool is_idle() override;
+  void stop() override;
+
+private:
+  std::vector<std::shared_ptr<session>> all();
+  void sweep();
+
+  detail::runtime& runtime_;
+  const std::uint64_t incarnation_;
+  std::atomic<bool> leaving_{false};
+  std::atomic<bool> stopped_{false};
+  std::mutex mutex_;
+  std::condition_variable gone_;
+  std::shared_ptr<credentials> keys_;                           // mutex_
+  std::vector<std::shared_ptr<listener>> listeners_;            // mutex_
+  std::map<const session*, std::shared_ptr<session>> sessions_; // mutex_
+  std::set<const session*> shaking_;                            // mutex_
+  std::map<std::string, detail::cell*, std::less<>> published_; // mutex_
+  std::vector<std::weak_ptr<way>> ways_;                        // mutex_
+  nodes::loop loop_; // last: its thread ends before the rest goes
+  std::unique_ptr<asio::steady_timer> sweeper_;
+};
+
+} // namespace troupe::nodes

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: MIT
+#include "node/session.hpp"
+
+#include "core/log.hpp"
+#include "node/host.hpp"
+#include "node/job.hpp"
+#include "node/node_core.hpp"
+#include "troupe/failure.hpp"
+
+#include <fmt/format.h>
+
+namespace troupe::nodes {
+
+namespace {
+
+using wire::frame_kind;
+
+constexpr std::int64_t look_ns = 100'000;
+constexpr std::size_t name_bytes_max = 256;
+// Answers wait beyond the bound for calls; then the other side is cut off.
+constexpr std::size_t answers_factor = 4;
+
+/// Nothing goes beside a frame between nodes.
+class no_attachments final : public wire::attachment_carrier {
+public:
+  bool attach(std::shared_ptr<const wire::segment>, std::uint32_t&) override {
+    return false;
+  }
+  int take_attached(std::uint32_t) override { return -1; }
+};
+
+/// Asks for a handle: of an actor that is made for us, or of one by name.
+struct ref_request final : core::state<void>, core::pooled {
+  std::shared_ptr<session> road;
+  std::mutex mutex;
+  core::cell* stand_in = nullptr;         // under mutex; null: given up
+  const core::class_info* info = nullptr; // of a lookup
+  core::cell* found = nullptr;            // one reference, of a lookup
+  std::uint64_t number = 0;
+
+  explicit ref_request(std::shared_ptr<session> s)
+    : core::state<void>(&table),
+      road(std::move(s)) {}
+  ~ref_request() {
+    if (found != nullptr)
+      core::release(found);
+  }
+
+  static void read(core::state_base* base, wire::reader& in) {
+    auto& self =
+      *static_cast<ref_request*>(static_cast<core::state<void>*>(base));
+    {
+      const std::lock_guard guard{self.mutex};
+      if (self.info != nullptr) {
+        self.found = core::read_ref(in, *self.info);
+        in.finish();
+      } else {
+        self.number = self.road->adopt_ref(in, self.stand_in);
+      }
+    }
+    self.set();
+  }
+
+  // Late: what comes now is nobody's.
+  void give_up() {
+    const std::lock_guard guard{mutex};
+    stand_in = nullptr;
+  }
+
+  static void destroy(core::state_base* s) noexcept;
+  static constexpr core::state_ops table{&destroy};
+  static constexpr core::remote_ops ops{nullptr, nullptr, nullptr, nullptr,
+                                        &read};
+};
+
+void ref_request::destroy(core::state_base* s) noexcept {
+  delete static_cast<ref_request*>(static_cast<core::state<void>*>(s));
+}
+
+struct void_request {
+  static constexpr core::remote_ops ops{
+    nullptr, nullptr, nullptr, nullptr,
+    [](core::state_base* s, wire::reader& in) {
+      core::decode_value(*static_cast<core::state<void>*>(s), in);
+    }};
+};
+
+std::int64_t due_of(const wire::frame_header& head) {
+  return head.deadline_us == wire::frame_header::no_deadline
+           ? INT64_MAX
+           : sched::now_ns()
+               + static_cast<std::int64_t>(head.deadline_us) * 1'000;
+}
+
+std::uint64_t microseconds(std::int64_t ns) {
+  return ns == time_limit::none ? wire::frame_header::no_deadline
+                                : static_cast<std::uint64_t>(ns / 1'000);
+}
+
+} // namespace
+
+session::session(host& h, std::weak_ptr<core::node_core> core)
+  : peer(h.runtime()),
+    host_(h),
+    core_(std::move(core)),
+    had_core_(!core_.expired()) {}
+
+bool session::is_orphan() {
+  return had_core_ && core_.expired() && !is_used();
+}
+
+std::string session::name() const {
+  return "node " + connection_->peer_address();
+}
+
+// -- carrier ------------------------------------------------------------------
+
+void session::transmit(const wire::frame_header& head,
+                       std::span<const std::byte> payload, wire::attachments&) {
+  connection_->send(head, payload);
+}
+
+void session::transmit_buffer(const wire::frame_header& head,
+                              wire::buffer payload, wire::attachments&) {
+  connection_->send(head, std::move(payload));
+}
+
+bool session::has_room() {
+  return connection_->backlog_bytes()
+         < host_.runtime().settings().node_backlog_bytes_max;
+}
+
+std::size_t session::open_calls_max() const {
+  return runtime_.settings().node_calls_max;
+}
+
+void session::look(core::state_base& s) noexcept {
+  host_.loop().help(look_ns, [&s] { return s.is_settled(); });
+}
+
+// The end of our system is no reason for actors elsewhere to end: those that
+// are ours alone end when the connection does.
+void session::stop(std::uint64_t target, bool kill) noexcept {
+  if (!runtime_.is_stopping()) {
+    peer::stop(target, kill);
+    return;
+  }
+  stop_reason why;
+  why.kind = stop_reason::shutdown;
+  end_import(target, std::move(why));
+}
+
+void session::say_leaving() noexcept {
+  connection_->send({.kind = frame_kind::stop}, std::span<const std::byte>{});
+}
+
+// -- questions ----------------------------------------------------------------
+
+std::uint64_t
+session::spawn(core::cell* stand_in, const wire::entry& constructor,
+               const std::function<void(wire::writer&)>& arguments,
+               std::int64_t limit_ns) {
+  const core::state_ptr<ref_request> s{new ref_request{self()}};
+  s->stand_in = stand_in;
+  s->what = "spawn";
+  try {
+    send_request({.kind = frame_kind::spawn,
+                  .name = constructor.id(),
+                  .deadline_us = microseconds(limit_ns)},
+                 arguments, *s, ref_request::ops);
+    core::state_ptr<core::state<void>> base{s.get()};
+    base->retain();
+    look(*base);
+    future<void>{base}.get_for(std::chrono::nanoseconds{limit_ns});
+  } catch (...) {
+    s->give_up();
+    throw;
+  }
+  return s->number;
+}
+
+core::cell* session::lookup(std::string_view name, const core::class_info& of,
+                            std::int64_t limit_ns) {
+  const core::state_ptr<ref_request> s{new ref_request{self()}};
+  s->info = &of;
+  s->what = "lookup";
+  send_request(
+    {.kind = frame_kind::notice, .deadline_us = microseconds(limit_ns)},
+    [&](wire::writer& out) {
+      wire::encode(out, std::string{name});
+      wire::encode(out, std::string{of.name});
+    },
+    *s, ref_request::ops);
+  core::state_ptr<core::state<void>> base{s.get()};
+  base->retain();
+  look(*base);
+  future<void>{base}.get_for(std::chrono::nanoseconds{limit_ns});
+  return std::exchange(s->found, nullptr);
+}
+
+void session::ping(std::int64_t limit_ns) {
+  const core::state_ptr<core::state<void>> s{new core::plain_state<void>};
+  s->what = "ping";
+  send_request(
+    {.kind = frame_kind::ping}, [](wire::writer&) {}, *s, void_request::ops);
+  look(*s);
+  future<void>{s}.get_for(std::chrono::nanoseconds{limit_ns});
+}
+
+// -- from the connection ------------------------------------------------------
+
+void session::on_up(const wire::hello& theirs, const std::string& key) {
+  key_ = key;
+  incarnation_.store(theirs.incarnation);
+  host_.came_up(*this);
+  if (auto c = core_.lock())
+    c->came_up(self());
+  if (host_.is_leaving())
+    say_leaving();
+}
+
+void session::on_end(std::exception_ptr why) {
+  leaving_.store(true);
+  {
+    const std::lock_guard guard{tasks_mutex_};
+    for (auto& [call, stop] : tasks_)
+      stop.request_stop();
+  }
+  closed(why);
+  host_.remove(*this);
+  if (auto c = core_.lock())
+    c->went_down(why);
+}
+
+void session::on_frame(const wire::frame_header& head,
+                       std::span<const std::byte> payload) {
+  no_attachments road;
+  switch (head.kind) {
+    case frame_kind::call:
+      if (head.target == 0)
+        serve_task(head, payload);
+      else
+        receive(head, payload, road);
+      break;
+    case frame_kind::spawn:
+      serve_spawn(head, payload);
+      break;
+    case frame_kind::notice:
+      serve_lookup(head, payload);
+      break;
+    case frame_kind::cancel: {
+      receive(head, payload, road); // an ask
+      const std::lock_guard guard{tasks_mutex_};
+      if (auto i = tasks_.find(head.call); i != tasks_.end())
+        i->second.request_stop();
+      break;
+    }
+    case frame_kind::stop:
+      if (head.target == 0)
+        leaving_.store(true);
+      else
+        receive(head, payload, road);
+      break;
+    case frame_kind::ping:
+      connection_->send({.kind = frame_kind::pong, .call = head.call},
+                        std::span<const std::byte>{});
+      break;
+    case frame_kind::pong: {
+      auto answer = head;
+      answer.kind = frame_kind::result;
+      receive(answer, payload, road);
+      break;
+    }
+    default:
+      receive(head, payload, road);
+  }
+}
+
+void session::serve_lookup(const wire::frame_header& head,
+                           std::span<const std::byte> payload) {
+  if (head.call == 0)
+    throw decode_error{"a question without a number"};
+  core::cell* c = nullptr;
+  try {
+    std::string name;
+    std::string class_name;
+    wire::reader in{payload};
+    wire::decode(in, name);
+    wire::decode(in, class_name);
+    in.finish();
+    if (name.size() > name_bytes_max)
+      throw bad_argument{fmt::format("a name of {} bytes", name.size())};
+    c = host_.published(name, class_name);
+    answer_with(head.call, [this, c](wire::writer& out) { write_ref(out, c); });
+  } catch (...) {
+    answer_error(head.call, std::current_exception());
+  }
+  if (c != nullptr)
+    core::release(c);
+}
+
+// -- jobs ---------------------------------------------------------------------
+
+void session::answer_with(
+  std::uint64_t call, const std::function<void(wire::writer&)>& body) noexcept {
+  try {
+    answer_bytes(call, body);
+  } catch (...) {
+    answer_error(call, std::current_exception());
+  }
+}
+
+void session::serve_spawn(const wire::frame_header& head,
+                          std::span<const std::byte> payload) {
+  auto bytes = std::make_shared<wire::buffer>();
+  try {
+    if (host_.is_leaving())
+      throw node_lost{"this node is being stopped"};
+    begin_serving();
+    bytes->append(payload);
+  } catch (...) {
+    answer_error(head.call, std::current_exception());
+    return;
+  }
+  job::start(runtime_, [self = self(), head, bytes] {
+    core::making m{&self->runtime_, {}, nullptr};
+    core::current.deadline = due_of(head);
+    self->answer_with(head.call, [&](wire::writer& out) {
+      no_attachments road;
+      self->invoke(wire::entry_kind::actor, head.name, bytes->bytes(), road,
+                   &m);
+      self->write_ref(out, m.made);
+    });
+    if (m.made != nullptr)
+      core::release(m.made);
+    self->end_serving();
+  });
+}
+
+void session::serve_task(const wire::frame_header& head,
+                         std::span<const std::byte> payload) {
+  auto bytes = std::make_shared<wire::buffer>();
+  std::stop_source stop;
+  try {
+    if (host_.is_leaving())
+      throw node_lost{"this node is being stopped"};
+    begin_serving();
+    bytes->append(payload);
+    const std::lock_guard guard{tasks_mutex_};
+    tasks_.emplace(head.call, stop);
+  } catch (...) {
+    answer_error(head.call, std::current_exception());
+    return;
+  }
+  job::start(runtime_, [self = self(), head, bytes, stop] {
+    core::current.deadline = due_of(head);
+    self->answer_with(head.call, [&](wire::writer& out) {
+      if (stop.stop_requested())
+        throw cancelled{"the task was cancelled before it began"};
+      if (core::current.deadline <= sched::now_ns())
+        throw timeout{"the task waited here until its deadline"};
+      wire::reader in{bytes->bytes()};
+      wire::invocation call{in, out, nullptr, stop.get_token()};
+      wire::name_table::get()
+        .find(wire::entry_kind::task, head.name)
+        .invoke(call);
+    });
+    self->forget_task(head.call);
+    self->end_serving();
+  });
+}
+
+void session::forget_task(std::uint64_t call) {
+  const std::lock_guard guard{tasks_mutex_};
+  tasks_.erase(call);
+}
+
+} // namespace troupe::nodes
+
+namespace troupe::detail {
+
+void start_remote(void* object, const on_node& where,
+                  const wire::entry& constructor,
+                  const std::function<void(wire::writer&)>& arguments) {
+  auto* c = constructing_cell();
+  auto& n = where.where.checked();
+  auto s = n.session();
+  const auto number = s->spawn(c, constructor, arguments, n.limit_ns());
+  auto* made = ::new (object) remote_object;
+  link_object(*c, *made, std::move(s), number);
+}
+
+cell* lookup_cell(node_core& n, std::string_view name, const class_info& of) {
+  return n.session()->lookup(name, of, n.limit_ns());
+}
+
+std::chrono::nanoseconds ping_node(node_core& n) {
+  const auto began = sched::now_ns();
+  n.session()->ping(n.limit_ns());
+  return std::chrono::nanoseconds{sched::now_ns() - began};
+}
+
+} // namespace troupe::detail
