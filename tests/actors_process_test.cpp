@@ -109,9 +109,7 @@ public:
     co_await go.wait();
     co_await done.count_down();
   }
-  troupe::task<> meet(troupe::barrier b) {
-    (void)co_await b.arrive_and_wait();
-  }
+  troupe::task<> meet(troupe::barrier b) { (void)co_await b.arrive_and_wait(); }
   troupe::task<int> echo(troupe::pipe_end<int> end) {
     int n = 0;
     while (true) {
@@ -329,8 +327,7 @@ BOOST_FIXTURE_TEST_CASE(gives_back_what_it_had_not_done_of_a_batch, office) {
     BOOST_TEST(**item == i);
     BOOST_TEST(item->attempts() == (i == 3 ? 1u : 0u));
   }
-  BOOST_TEST(
-    eventually(5s, [&] { return q.state().get().acknowledged == 5; }));
+  BOOST_TEST(eventually(5s, [&] { return q.state().get().acknowledged == 5; }));
 }
 
 BOOST_FIXTURE_TEST_CASE(takes_nothing_along_that_it_waited_for, office) {

@@ -112,7 +112,10 @@ const std::vector<workload>& table() {
     {"pipeline",
      "8 stages, 1 M items",
      {"caf"},
-     {{"pipeline", "ns/item", at_least(4, "caf")}}},
+     {{"pipeline", "ns/item", at_least(4, "caf")},
+      {"pipeline_tell", "ns/item"}},
+     "ours posts each item to the next stage, which shares envelopes; _tell "
+     "sends each in one of its own, as CAF does"},
     {"restart",
      "a supervised child crashes; until the new one has answered, p50",
      {},
