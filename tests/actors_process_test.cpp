@@ -174,6 +174,13 @@ BOOST_FIXTURE_TEST_CASE(a_guarded_value_takes_functions_by_name, office) {
   BOOST_TEST(total.copy().get() == 0);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_handle_may_come_again_while_it_goes, office) {
+  troupe::guarded<long> total{live.sys, 0L};
+  for (int i = 1; i <= 500; ++i)
+    BOOST_REQUIRE_NO_THROW(a.ask<&clerk::count>(total, 1).get());
+  BOOST_TEST(total.copy().get() == 500);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_queue_has_producers_and_consumers, office) {
   troupe::queue<int> q{live.sys, {.capacity = 8}};
   auto other = live.sys.spawn<clerk>(troupe::in_process{});

@@ -503,8 +503,8 @@ bool cell::end_unreachable() {
   if (info().on_stop != nullptr || info().has_self || has(flag_own_thread)) {
     // It ends as itself, in its own turn: a new reference carries it there.
     b->weak_refs.fetch_add(1, std::memory_order_relaxed);
-    b->strong_refs.store(1, std::memory_order_relaxed);
-    set(flag_unreachable | flag_quit);
+    set(flag_unreachable | flag_quit); // seen by who locks a weak reference
+    b->strong_refs.store(1, std::memory_order_release);
     push_owning(new kill_message);
     return false;
   }

@@ -203,13 +203,16 @@ cell* peer::import_actor(std::uint64_t number, const core::class_info& of) {
       core::release(c);
       throw decode_error{"a handle whose class has changed"};
     }
-    ++x.received;
-    return c;
+    if (!c->saw(cell::flag_unreachable)) {
+      ++x.received;
+      return c;
+    }
+    core::release(c);
   }
-  if (x.stand_in != nullptr)
+  if (x.stand_in != nullptr) {
     core::release_weak(x.stand_in);
-  else
-    x.received = 0;
+    ++x.going;
+  }
   auto* c = core::make_remote_cell(
     runtime_, of,
     std::static_pointer_cast<core::remote_link>(shared_from_this()), number);
@@ -266,6 +269,10 @@ void peer::forget(std::uint64_t target) noexcept {
     auto i = imports_.find(target);
     if (i == imports_.end())
       return;
+    if (i->second.going != 0) { // one of several: the last one tells
+      --i->second.going;
+      return;
+    }
     received = i->second.received;
     gone = i->second.stand_in;
     imports_.erase(i);

@@ -16,7 +16,9 @@
 //             carrier, who calls `closed`.
 // A race:     the last handle goes here while the other side sends it again:
 //             release carries how often it was received, and only a number
-//             that was received as often as it was sent is let go.
+//             that was received as often as it was sent is let go. A stand-in
+//             that is about to go gets a successor; the last of them to go
+//             sends the release.
 #pragma once
 
 #include "core/remote.hpp"
@@ -157,6 +159,7 @@ private:
   struct imported_actor {
     core::cell* stand_in = nullptr; // weak reference
     std::uint64_t received = 0;
+    std::size_t going = 0; // former ones that have not called forget
   };
   struct open_call {
     core::state_base* state = nullptr; // one reference
