@@ -2,7 +2,6 @@
 #include "sched/scheduler.hpp"
 
 #include <algorithm>
-#include <linux/membarrier.h>
 
 #include <caf/actor_system.hpp>
 
@@ -10,14 +9,6 @@
 #include "sched/futex.hpp"
 
 namespace troupe::sched {
-
-namespace {
-
-long membarrier(int command) {
-  return ::syscall(SYS_membarrier, command, 0, 0);
-}
-
-} // namespace
 
 scheduler::scheduler(caf::actor_system& sys, const scheduler_options& opts)
   : abstract_coordinator(sys),
@@ -163,7 +154,7 @@ bool scheduler::look_for_stalls() {
     // In one job for at least `stall_ns`: free what waits behind it.
     while (auto* job = w.deque_.steal())
       inject(job);
-    if (auto* job = take_slot_of(w))
+    if (auto* job = w.slot_.take_from_outside())
       inject(job);
     worker* sleeper = nullptr;
     {
@@ -189,23 +180,6 @@ bool scheduler::look_for_stalls() {
     return true;
   }
   return ++quiet_looks_ < 8;
-}
-
-// The monitor's half of the slot protocol (worker.hpp).
-caf::resumable* scheduler::take_slot_of(worker& w) {
-  if (w.slot_.load(std::memory_order_relaxed) == nullptr)
-    return nullptr;
-  w.slot_wanted_.store(true);
-  if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
-    w.slot_wanted_.store(false);
-    return nullptr;
-  }
-  while (w.slot_busy_.load(std::memory_order_acquire))
-    ::sched_yield();
-  auto* job = w.slot_.load(std::memory_order_relaxed);
-  w.slot_.store(nullptr, std::memory_order_relaxed);
-  w.slot_wanted_.store(false, std::memory_order_release);
-  return job;
 }
 
 // -- pools --------------------------------------------------------------------
@@ -246,7 +220,7 @@ scheduler_counts scheduler::counts() const {
     result.parks += w.parks_.load(std::memory_order_relaxed);
     result.wakes += w.wakes_.load(std::memory_order_relaxed);
     result.queued += static_cast<std::size_t>(w.deque_.size());
-    result.queued += w.slot_.load(std::memory_order_relaxed) != nullptr ? 1 : 0;
+    result.queued += w.slot_.is_empty() ? 0 : 1;
   }
   std::lock_guard guard{mutex_};
   result.awake = static_cast<std::size_t>(std::max(0, awake_.load()));
@@ -261,7 +235,7 @@ scheduler_counts scheduler::counts() const {
 void scheduler::start() {
   max_throughput_ = options_.throughput;
   num_workers_ = options_.workers;
-  membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+  std_atomics::register_fence_all();
   {
     std::lock_guard guard{mutex_};
     for (std::size_t i = 0; i < options_.workers; ++i)
@@ -305,7 +279,7 @@ void scheduler::stop() {
   stop_actors();
   timers_.stop();
   for (auto& w : workers_) {
-    while (auto* job = w->take_slot())
+    while (auto* job = w->slot_.take())
       cleanup_and_release(job);
     while (auto* job = w->deque_.pop())
       cleanup_and_release(job);

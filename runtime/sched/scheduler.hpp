@@ -115,7 +115,6 @@ private:
   worker* take_sleeper_locked();
   void start_worker_locked();
   static void count_wake(worker& w);
-  static caf::resumable* take_slot_of(worker& w);
   bool has_work() const;
   bool may_wake() const {
     return searching_.load(std::memory_order_seq_cst) == 0

@@ -2,7 +2,6 @@
 #include "sched/worker.hpp"
 
 #include <algorithm>
-#include <sched.h>
 
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
@@ -39,33 +38,10 @@ void worker::exec_later(caf::resumable* job) {
 
 // -- slot and deque -----------------------------------------------------------
 
-// The owner's half of the slot protocol: puts `job` there (null empties it) and
-// returns what was there.
-caf::resumable* worker::exchange_slot(caf::resumable* job) {
-  slot_busy_.store(true, std::memory_order_relaxed);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  while (slot_wanted_.load(std::memory_order_relaxed)) {
-    slot_busy_.store(false, std::memory_order_release);
-    ::sched_yield();
-    slot_busy_.store(true, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  }
-  auto* old = slot_.load(std::memory_order_relaxed);
-  slot_.store(job, std::memory_order_relaxed);
-  slot_busy_.store(false, std::memory_order_release);
-  return old;
-}
-
 void worker::push(caf::resumable* job) {
-  if (auto* old = exchange_slot(job))
+  if (auto* old = slot_.exchange(job))
     push_deque(old);
   parent_.timers_.arm_monitor();
-}
-
-caf::resumable* worker::take_slot() {
-  if (slot_.load(std::memory_order_relaxed) == nullptr)
-    return nullptr;
-  return exchange_slot(nullptr);
 }
 
 void worker::push_deque(caf::resumable* job) {
@@ -98,7 +74,7 @@ void worker::run_job(caf::resumable* job) {
   switch (job->resume(this, parent_.options_.throughput)) {
     case caf::resumable::resume_later:
       // Alone here: go on with it. Else it queues behind all others.
-      if (slot_.load(std::memory_order_relaxed) == nullptr && deque_.empty()
+      if (slot_.is_empty() && deque_.empty()
           && parent_.injected_size_.load(std::memory_order_relaxed) == 0)
         push(job);
       else
@@ -122,7 +98,7 @@ caf::resumable* worker::next() {
   }
   if (parent_.stopping_.load(std::memory_order_relaxed))
     return nullptr;
-  if (auto* job = take_slot()) {
+  if (auto* job = slot_.take()) {
     if (++streak_ <= streak_max)
       return job;
     // This pair has had its share: the oldest of the others goes first.
@@ -264,7 +240,7 @@ void worker::yield_place() {
 // Gives what waits here to all. Left in the deque, it would wait for a thief,
 // and workers that have enough of their own never search.
 void worker::hand_over() {
-  auto* last = take_slot();
+  auto* last = slot_.take();
   if (last == nullptr && deque_.empty())
     return;
   std::lock_guard guard{parent_.mutex_};

@@ -10,6 +10,7 @@
 #include <caf/resumable.hpp>
 
 #include "sched/deque.hpp"
+#include "sched/slot.hpp"
 
 namespace troupe::sched {
 
@@ -66,8 +67,6 @@ private:
   caf::resumable* next();
   caf::resumable* search();
   caf::resumable* steal();
-  caf::resumable* exchange_slot(caf::resumable* job);
-  caf::resumable* take_slot();
   void push_deque(caf::resumable* job);
   bool park(bool was_searching);
   void unpark();
@@ -81,12 +80,7 @@ private:
 
   scheduler& parent_;
   const std::size_t index_;
-  std::atomic<caf::resumable*> slot_{nullptr};
-  // Slot protocol (asymmetric, so that the owner pays no locked instruction):
-  // the owner stores slot_busy_, then looks at slot_wanted_; the monitor stores
-  // slot_wanted_, runs membarrier(2), then waits for slot_busy_ to fall.
-  std::atomic<bool> slot_busy_{false};
-  std::atomic<bool> slot_wanted_{false};
+  job_slot<caf::resumable> slot_;
   std::uint32_t streak_ = 0;
   std::uint32_t random_;
   std::atomic<std::uint64_t> turn_{0};
