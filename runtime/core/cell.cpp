@@ -162,7 +162,7 @@ void cell::abandon() noexcept {
   set(flag_ended | flag_killed);
   if (extras_or_null() != nullptr)
     remove_timers(*this);
-  drop_all(closed_tag);
+  drop_all(inbox::closed);
   cleanup(to_caf_error(why_ended()), nullptr);
   release(this);
 }
@@ -239,7 +239,7 @@ void cell::begin(envelope* first) {
 void cell::cancel_start() {
   set(flag_ended | flag_killed);
   remove_timers(*this);
-  drop_all(closed_tag);
+  drop_all(inbox::closed);
   destroy_object();
   cleanup(to_caf_error(why_ended()), nullptr);
   extras().thread = nullptr;
@@ -308,20 +308,14 @@ void cell::fail(std::exception_ptr e) noexcept {
 
 // Gives the right to run away unless something came in.
 bool cell::try_rest() {
-  std::uintptr_t empty = 0;
   auto suspended = is_suspended();
-  if (suspended) // nobody else sets or clears it
-    empty = inbox_.load(std::memory_order_relaxed) & refusing_tag;
-  if (!inbox_.compare_exchange_strong(
-        empty, suspended ? empty | suspended_tag : idle_tag,
-        std::memory_order_acq_rel))
+  if (!inbox_.rest(suspended))
     return false;
   if (suspended || !has(flag_bounded) || extras().box->is_empty())
     return true;
   // A bounded message came between our look and our rest; if its sender has
   // seen us resting, it has scheduled us.
-  std::uintptr_t resting = idle_tag;
-  return !inbox_.compare_exchange_strong(resting, 0, std::memory_order_acq_rel);
+  return !inbox_.claim();
 }
 
 caf::resumable::resume_result cell::resume(caf::execution_unit* host,
@@ -413,18 +407,18 @@ void cell::destroy_object() noexcept {
 }
 
 // What is in the inbox; `then` are the tags that it has from now on.
-void cell::drop_inbox(std::uintptr_t then) {
-  auto word = inbox_.exchange(then, std::memory_order_acq_rel);
+void cell::drop_inbox(inbox::word then) {
+  auto* e = inbox_.close(then);
   // Newest first on the stack: turn it round, so that drops are in order too.
   envelope* rest = nullptr;
-  for (auto* e = stack_of(word); e != nullptr;) {
+  while (e != nullptr) {
     auto* next = e->next;
     e->next = rest;
     rest = e;
     e = next;
   }
   while (rest != nullptr) {
-    auto* e = rest;
+    e = rest;
     rest = e->next;
     drop(e);
   }
@@ -451,7 +445,7 @@ void cell::drop_pending(bool reopens) {
   }
 }
 
-void cell::drop_all(std::uintptr_t then) {
+void cell::drop_all(inbox::word then) {
   drop_pending(then == 0);
   drop_inbox(then);
 }
@@ -483,7 +477,7 @@ void cell::end(const stop_reason& reason) {
     remove_timers(*this);
     home().rt->scheduler().timers().remove(x->deadline);
   }
-  drop_all(closed_tag);
+  drop_all(inbox::closed);
   if (has_object)
     destroy_object();
   current.ending = false;
@@ -542,13 +536,9 @@ bool cell::cleanup(caf::error&& reason, caf::execution_unit* host) {
 // -- requests -----------------------------------------------------------------
 
 void cell::ring() {
-  auto seen = inbox_.load();
-  while ((seen & idle_tag) != 0)
-    if (inbox_.compare_exchange_weak(seen, seen & ~idle_tag,
-                                     std::memory_order_acq_rel)) {
-      schedule();
-      return;
-    }
+  // The box's lock lies between: see `try_rest`.
+  if (inbox_.is_idle() && inbox_.claim())
+    schedule();
 }
 
 bool cell::push_system(envelope* e) {

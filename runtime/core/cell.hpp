@@ -7,16 +7,9 @@
 // The pointer to the extras stands outside the cell because it outlives it:
 // weak handles may look there until the block goes.
 //
-// Inlet: one word. Its low bits say who has to schedule the cell, the middle is
-// a stack of envelopes (newest first), the top counts them (it saturates).
-//   idle       unscheduled, empty: whoever pushes schedules
-//   suspended  a method waits for a reply: only urgent messages schedule
-//   refusing   down: only urgent messages get in (else it is as suspended)
-//   closed     ended: nothing gets in
-//   no bit     scheduled or running: pushing is all there is to do
-// Invariants: (1) at most one thread runs a cell; the right passes from the one
-//             that sets idle or suspended (release) to the one that clears it
-//             (acquire), and through the run queue. (2) The scheduler holds a
+// Inlet: one word, see inbox.hpp.
+// Invariants: (1) at most one thread runs a cell; the right passes through the
+//             inbox and through the run queue. (2) The scheduler holds a
 //             reference while a cell is scheduled. (3) pending_, the records
 //             and the object belong to whoever runs the cell.
 // Order:      taken batches are reversed and appended to pending_, so that
@@ -35,6 +28,7 @@
 #include <caf/resumable.hpp>
 
 #include "core/context.hpp"
+#include "core/inbox.hpp"
 #include "troupe/system.hpp"
 
 namespace troupe::sched {
@@ -138,9 +132,7 @@ public:
   void schedule();        // adds a reference
   void schedule_owning(); // takes one over
   std::size_t mailbox_size() const;
-  bool is_closed() const {
-    return (inbox_.load(std::memory_order_acquire) & closed_tag) != 0;
-  }
+  bool is_closed() const { return inbox_.is_closed(); }
 
   // -- requests from anywhere -------------------------------------------------
 
@@ -165,9 +157,7 @@ public:
   void look();
   void push_stop();
   bool is_down() const { return has(flag_down) && !has(flag_ended); }
-  bool refuses() const {
-    return (inbox_.load(std::memory_order_relaxed) & refusing_tag) != 0;
-  }
+  bool refuses() const { return inbox_.refuses(); }
   /// Counts the objects; 0 for actors that have but one.
   std::uint64_t incarnation() const;
 
@@ -245,18 +235,7 @@ public:
   stop_reason why_ended();
 
 private:
-  static constexpr std::uintptr_t idle_tag = 1;
-  static constexpr std::uintptr_t suspended_tag = 2;
-  static constexpr std::uintptr_t closed_tag = 4;
-  static constexpr std::uintptr_t refusing_tag = 8;
-  static constexpr std::uintptr_t tags = 15;
-  static constexpr std::uintptr_t one = std::uintptr_t{1} << 48;
-  static constexpr std::uintptr_t count_max = 0xffff;
-  static constexpr std::uintptr_t pointer_mask = one - 1 - tags;
-
-  static envelope* stack_of(std::uintptr_t word) {
-    return reinterpret_cast<envelope*>(word & pointer_mask);
-  }
+  using inbox = basic_inbox<envelope>;
 
   bool take_inbox(envelope*& urgent);
   void append_pending(envelope* first, envelope* last, std::uint32_t n);
@@ -267,12 +246,12 @@ private:
   void end_work(const stop_reason& reason) noexcept;
   void drop(envelope* e);
   void drop_pending(bool reopens = false);
-  void drop_all(std::uintptr_t then);
-  void drop_inbox(std::uintptr_t then);
+  void drop_all(inbox::word then);
+  void drop_inbox(inbox::word then);
   void tell_monitors(const stop_reason& reason);
   void destroy_object() noexcept;
 
-  std::atomic<std::uintptr_t> inbox_{0}; // as if running, until `begin`
+  inbox inbox_;                 // as if running, until `begin`
   envelope* pending_ = nullptr; // the last of a ring; its next is the first
   std::atomic<std::uint32_t> flags_; // the topmost byte: the shard
   std::atomic<std::uint32_t> pending_size_{0};

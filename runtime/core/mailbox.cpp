@@ -12,47 +12,23 @@ namespace troupe::detail {
 // -- the word -----------------------------------------------------------------
 
 bool cell::push(envelope* e, bool urgent) {
-  auto seen = inbox_.load(std::memory_order_relaxed);
-  for (;;) {
-    if ((seen & (closed_tag | refusing_tag)) != 0
-        && ((seen & closed_tag) != 0 || !urgent))
-      return false;
-    e->next = stack_of(seen);
-    auto counted = seen >> 48 == count_max ? seen : seen + one;
-    auto wakes = (seen & idle_tag) != 0
-                 || ((seen & suspended_tag) != 0 && urgent);
-    auto kept = wakes ? refusing_tag : refusing_tag | suspended_tag;
-    auto word = (counted & ~(pointer_mask | tags)) | (seen & kept)
-                | reinterpret_cast<std::uintptr_t>(e);
-    if (inbox_.compare_exchange_weak(seen, word, std::memory_order_acq_rel,
-                                     std::memory_order_relaxed)) {
-      if (wakes)
-        schedule();
-      return true;
-    }
-  }
+  auto how = inbox_.push(e, urgent);
+  if (how == pushed::wakes)
+    schedule();
+  return how != pushed::refused;
 }
 
 void cell::push_owning(envelope* e) {
-  auto seen = inbox_.load(std::memory_order_relaxed);
-  for (;;) {
-    if ((seen & closed_tag) != 0) {
+  switch (inbox_.push(e, true)) {
+    case pushed::refused:
       e->ops->drop(e, drop_reason::stopped);
       release(this);
       return;
-    }
-    e->next = stack_of(seen);
-    auto counted = seen >> 48 == count_max ? seen : seen + one;
-    auto word = (counted & ~(pointer_mask | tags)) | (seen & refusing_tag)
-                | reinterpret_cast<std::uintptr_t>(e);
-    if (inbox_.compare_exchange_weak(seen, word, std::memory_order_acq_rel,
-                                     std::memory_order_relaxed)) {
-      if ((seen & (idle_tag | suspended_tag)) != 0)
-        schedule_owning();
-      else
-        release(this);
+    case pushed::quietly:
+      release(this);
       return;
-    }
+    case pushed::wakes:
+      schedule_owning();
   }
 }
 
@@ -74,9 +50,7 @@ void cell::schedule_owning() {
 }
 
 std::size_t cell::mailbox_size() const {
-  auto word = inbox_.load(std::memory_order_relaxed);
-  auto n = static_cast<std::size_t>(word >> 48)
-           + pending_size_.load(std::memory_order_relaxed);
+  auto n = inbox_.size() + pending_size_.load(std::memory_order_relaxed);
   if (auto* x = extras_or_null(); x != nullptr && x->box)
     n += x->box->size();
   return n;
@@ -85,13 +59,12 @@ std::size_t cell::mailbox_size() const {
 // Takes the whole stack; calls go to pending_ in order, urgent ones to
 // `urgent`, linked in order. False when it was empty.
 bool cell::take_inbox(envelope*& urgent) {
-  auto seen = inbox_.load(std::memory_order_relaxed);
-  if (stack_of(seen) == nullptr)
+  auto* e = inbox_.take();
+  if (e == nullptr)
     return false;
-  auto word = inbox_.exchange(seen & refusing_tag, std::memory_order_acquire);
   envelope *first = nullptr, *last = nullptr;
   std::uint32_t n = 0;
-  for (auto* e = stack_of(word); e != nullptr;) {
+  while (e != nullptr) {
     auto* next = e->next;
     if (e->ops->kind == message_kind::urgent) {
       e->next = urgent;
@@ -145,9 +118,7 @@ envelope* cell::pop_pending() {
 // An idle remote cell with nothing before `e`: the sender forwards it, in the
 // cell's place. What comes meanwhile waits for a worker.
 bool cell::try_forward(envelope* e) {
-  std::uintptr_t seen = idle_tag; // and no message
-  if (!has(flag_remote) || has(flag_bounded)
-      || !inbox_.compare_exchange_strong(seen, 0, std::memory_order_acq_rel))
+  if (!has(flag_remote) || has(flag_bounded) || !inbox_.claim())
     return false;
   {
     const context_scope scope{this, home().rt};

@@ -106,8 +106,8 @@ bool cell::come_down() {
     remove_timers(*this);
     home().rt->scheduler().timers().remove(x.deadline);
     x.deadline_armed.store(INT64_MAX, std::memory_order_relaxed);
-    drop_all(x.restart->calls == calls_during_restart::queued ? 0
-                                                              : refusing_tag);
+    drop_all(
+      x.restart->calls == calls_during_restart::queued ? 0 : inbox::refusing);
     destroy_object();
     current.ending = false;
     x.failure = nullptr;
@@ -147,7 +147,7 @@ void cell::come_up(construction& how) {
   auto& part = *extras().restart;
   clear(flag_quit | flag_killed);
   // What the constructor tells itself must get in.
-  auto refusing = inbox_.fetch_and(~refusing_tag) & refusing_tag;
+  auto refusing = inbox_.accept() ? inbox::refusing : 0;
   if (has(flag_bounded))
     extras().box->reopen();
   part.incarnation.fetch_add(1, std::memory_order_relaxed);
@@ -175,7 +175,7 @@ void cell::come_up(construction& how) {
 // Orders that came meanwhile stay: a restart may be among them. Calls among
 // what came are dropped when the inbox is taken (resume).
 void cell::refuse_calls() {
-  inbox_.fetch_or(refusing_tag, std::memory_order_acq_rel);
+  inbox_.refuse();
   drop_pending();
 }
 

@@ -396,6 +396,9 @@ public:
   T fetch_and(T n, order o = sc) {
     return modify(o, [&](T x) { return static_cast<T>(x & n); });
   }
+  T fetch_or(T n, order o = sc) {
+    return modify(o, [&](T x) { return static_cast<T>(x | n); });
+  }
   int place() const { return place_; }
 
 private:
