@@ -1,70 +1,37 @@
 // SPDX-License-Identifier: MIT
 #include "troupe/detail/state.hpp"
 
-#include <sched.h>
+#include <algorithm>
 
 #include "core/runtime.hpp"
 #include "core/wait_graph.hpp"
+#include "core/waiters.hpp"
 #include "sched/clock.hpp"
-#include "sched/futex.hpp"
 #include "troupe/future.hpp"
 
 namespace troupe::detail {
 
 namespace {
 
-constexpr std::uintptr_t locked = 1;
-
-// The waiters' word as a tiny lock; critical sections are a few instructions.
-std::uintptr_t lock(std::atomic<std::uintptr_t>& word) {
-  for (;;) {
-    auto seen = word.load(std::memory_order_relaxed);
-    for (int i = 0; (seen & locked) == 0 && i < 64; ++i)
-      if (word.compare_exchange_weak(seen, seen | locked,
-                                     std::memory_order_acquire))
-        return seen;
-    ::sched_yield();
-  }
+waiter_list<waiter> list_of(state_base& s) {
+  return waiter_list<waiter>{s.waiters};
 }
 
-void unlock(std::atomic<std::uintptr_t>& word, std::uintptr_t value) {
-  word.store(value, std::memory_order_release);
-}
-
-waiter* list_of(std::uintptr_t word) {
-  return reinterpret_cast<waiter*>(word & ~locked);
-}
-
-std::uintptr_t word_of(waiter* w) {
-  return reinterpret_cast<std::uintptr_t>(w);
-}
-
-// A thread that sleeps until a state settles. `word`: 0 looking, 1 settled,
-// 2 asleep.
 struct thread_waiter final : waiter {
-  std::atomic<std::uint32_t> word{0};
+  basic_sleeper<> sleeper;
 
   thread_waiter() : waiter(&wake) {}
 
   static void wake(waiter* w, state_base&) noexcept {
-    auto* self = static_cast<thread_waiter*>(w);
-    // After the exchange the waiter may be gone; its address is only a key.
-    auto* address = &self->word;
-    if (self->word.exchange(1, std::memory_order_acq_rel) == 2)
-      sched::futex_wake(*address);
+    static_cast<thread_waiter*>(w)->sleeper.wake();
   }
-
-  bool is_woken() const { return word.load(std::memory_order_acquire) == 1; }
-
+  bool is_woken() const { return sleeper.is_woken(); }
   void sleep(std::int64_t until) {
-    std::uint32_t looking = 0;
-    word.compare_exchange_strong(looking, 2, std::memory_order_acq_rel);
-    while (!is_woken()) {
-      auto left = until == sched::never_ns ? -1 : until - sched::now_ns();
-      if (until != sched::never_ns && left <= 0)
-        return;
-      sched::futex_wait(word, 2, left);
-    }
+    sleeper.sleep([until]() -> std::int64_t {
+      return until == sched::never_ns
+               ? -1
+               : std::max<std::int64_t>(0, until - sched::now_ns());
+    });
   }
 };
 
@@ -93,14 +60,12 @@ void adapt_spin(std::int64_t waited) {
 } // namespace
 
 void state_base::finish(phase final) noexcept {
-  auto list = lock(waiters);
-  at.store(final, std::memory_order_release);
-  unlock(waiters, 0);
-  if (list_of(list) == nullptr)
+  auto* list = list_of(*this).settle(at, final);
+  if (list == nullptr)
     return; // and from here on we may be gone
   // Newest first; each may free itself, and the last one may free us.
   retain();
-  for (auto* w = list_of(list); w != nullptr;) {
+  for (auto* w = list; w != nullptr;) {
     auto* next = w->next;
     w->notify(w, *this);
     w = next;
@@ -109,29 +74,11 @@ void state_base::finish(phase final) noexcept {
 }
 
 bool state_base::add_waiter(waiter& w) noexcept {
-  auto list = lock(waiters);
-  if (is_settled()) {
-    unlock(waiters, list);
-    return false;
-  }
-  w.next = list_of(list);
-  unlock(waiters, word_of(&w));
-  return true;
+  return list_of(*this).add(at, w);
 }
 
 bool state_base::remove_waiter(waiter& w) noexcept {
-  auto list = lock(waiters);
-  auto* head = list_of(list);
-  for (auto** at_link = &head; *at_link != nullptr;
-       at_link = &(*at_link)->next) {
-    if (*at_link == &w) {
-      *at_link = w.next;
-      unlock(waiters, word_of(head));
-      return true;
-    }
-  }
-  unlock(waiters, list);
-  return false;
+  return list_of(*this).remove(w);
 }
 
 bool state_base::expire(std::int64_t now) noexcept {
@@ -144,13 +91,12 @@ bool state_base::expire(std::int64_t now) noexcept {
 }
 
 bool state_base::cancel() noexcept {
-  auto now = phase::pending;
-  if (at.compare_exchange_strong(now, phase::settling,
-                                 std::memory_order_acq_rel)) {
+  if (move_phase(at, phase::pending, phase::settling)) {
     finish(phase::cancelled);
     return true;
   }
-  if (now == phase::running && ops->request_stop != nullptr)
+  if (at.load(std::memory_order_acquire) == phase::running
+      && ops->request_stop != nullptr)
     ops->request_stop(this);
   return at.load(std::memory_order_acquire) == phase::cancelled;
 }
@@ -235,8 +181,7 @@ state_base* take_asking(const void* tag) noexcept {
     return nullptr;
   current.asking = nullptr;
   // Pending again: whoever asked may still cancel.
-  auto was = phase::running;
-  s->at.compare_exchange_strong(was, phase::pending, std::memory_order_acq_rel);
+  move_phase(s->at, phase::running, phase::pending);
   s->retain();
   return s;
 }

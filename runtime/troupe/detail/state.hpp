@@ -65,6 +65,24 @@ enum class phase : std::uint8_t {
   cancelled,
 };
 
+/// One move of a phase that others move, too; whether it was ours. acq_rel:
+/// who moves it on sees what the last mover wrote.
+template <class Phase>
+bool move_phase(Phase& at, phase from, phase to) noexcept {
+  return at.compare_exchange_strong(from, to, std::memory_order_acq_rel);
+}
+
+/// From pending or running to settling: true for exactly one caller.
+template <class Phase>
+bool move_to_settling(Phase& at) noexcept {
+  auto now = at.load(std::memory_order_relaxed);
+  while (now < phase::settling)
+    if (at.compare_exchange_weak(now, phase::settling,
+                                 std::memory_order_acq_rel))
+      return true;
+  return false;
+}
+
 /// The reply to an actor that awaits. An ask has one in its own block, for the
 /// first actor that awaits it.
 struct reply_node : waiter, envelope {
@@ -104,29 +122,18 @@ struct state_base {
 
   /// Pending to running; false when it was cancelled or has settled.
   bool claim() noexcept {
-    auto expected = phase::pending;
-    return at.compare_exchange_strong(expected, phase::running,
-                                      std::memory_order_acq_rel);
+    return move_phase(at, phase::pending, phase::running);
   }
 
   /// True for exactly one caller, who then writes the result and calls
   /// `finish`.
-  bool begin_settle() noexcept {
-    auto now = at.load(std::memory_order_relaxed);
-    while (now < phase::settling)
-      if (at.compare_exchange_weak(now, phase::settling,
-                                   std::memory_order_acq_rel))
-        return true;
-    return false;
-  }
+  bool begin_settle() noexcept { return move_to_settling(at); }
 
   void finish(phase final) noexcept;
 
   /// Fails it if nobody has begun it: then it will never run.
   bool refuse(std::exception_ptr error) noexcept {
-    auto now = phase::pending;
-    if (!at.compare_exchange_strong(now, phase::settling,
-                                    std::memory_order_acq_rel))
+    if (!move_phase(at, phase::pending, phase::settling))
       return false;
     failure = std::move(error);
     finish(phase::error);
