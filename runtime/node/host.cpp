@@ -146,6 +146,8 @@ std::vector<std::shared_ptr<session>> host::all() {
 
 // Connections that nobody needs any more.
 void host::sweep() {
+  if (sweeper_ == nullptr)
+    return; // the end was there first
   for (auto& s : all())
     if (s->incarnation() != 0 && s->is_orphan())
       s->road().close("nobody here needs it any more", true);

@@ -142,8 +142,7 @@ void check_secret(const std::string& path) {
 key_folder key_folder::by_default(const std::string& option) {
   if (!option.empty())
     return key_folder{option};
-  if (const auto* set = std::getenv("TROUPE_KEYS");
-      set != nullptr && *set != 0)
+  if (const auto* set = std::getenv("TROUPE_KEYS"); set != nullptr && *set != 0)
     return key_folder{set};
   if (const auto* set = std::getenv("XDG_CONFIG_HOME");
       set != nullptr && *set == '/')

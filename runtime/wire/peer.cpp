@@ -19,6 +19,8 @@ namespace {
 using core::cell;
 
 constexpr std::uint16_t flag_kill = 1; // of a stop
+// Of what one peer does wrong; a few more later on.
+constexpr std::uint64_t log_lines_max = 10;
 // What a handle that comes may cost: an actor that stands for the other one.
 constexpr std::size_t stand_in_bytes = 1024;
 
@@ -657,9 +659,10 @@ void peer::take_call(const frame_header& head,
       end_serving();
     if (is_call)
       answer_error(head.call, std::current_exception());
-    else
-      core::log().warn("a message from {} could not be delivered: {}", name(),
-                       core::text_with_type(std::current_exception()));
+    else if (const auto n = undelivered_.fetch_add(1) + 1;
+             n <= log_lines_max || n % 10'000 == 0)
+      core::log().warn("message {} from {} that could not be delivered: {}", n,
+                       name(), core::text_with_type(std::current_exception()));
   }
   if (c != nullptr)
     core::release(c);

@@ -186,6 +186,7 @@ private:
   void watch_end(core::cell* c, std::uint64_t number);
 
   std::atomic<std::size_t> serving_{0};
+  std::atomic<std::uint64_t> undelivered_{0};
   std::mutex mutex_;
   std::unordered_map<std::uint64_t, exported_actor> exports_;    // mutex_
   std::unordered_map<const core::cell*, std::uint64_t> numbers_; // mutex_
