@@ -408,7 +408,7 @@ BOOST_AUTO_TEST_CASE(outlives_its_system) {
 
 BOOST_AUTO_TEST_CASE(submit_races_with_shutdown_and_nothing_is_lost) {
   live_system live;
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < test::rounds(40); ++round) {
     auto ran = test::new_word();
     std::atomic<std::uint64_t> accepted{0};
     process_pool pool{live.sys, {.workers = 2}};
@@ -514,7 +514,7 @@ BOOST_AUTO_TEST_CASE(is_left_of_200_pools) {
   {
     live_system live;
     counts with_zygote;
-    for (int round = 0; round < 200; ++round) {
+    for (int round = 0; round < test::rounds(200); ++round) {
       process_pool pool{live.sys, {.workers = 2}};
       auto f = pool.submit(fn<&square>, round);
       auto large = pool.submit([](std::string s) { return s; },

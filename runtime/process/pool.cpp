@@ -743,18 +743,17 @@ void process_core::on_end(process::child& from, certificate why) {
     }
     from.owners_note = nullptr;
     const auto in_order = p->told_to_end && why.exit_code == 0;
-    if (!in_order && !stopped_) {
+    if (!in_order && !stopped_)
       ++counts_.crashes;
-      if (p->ending != stage::none || p->leaving)
-        ++counts_.killed;
-    }
     if (!victims.empty()) {
       why.run_time = std::chrono::nanoseconds{now - p->head_began};
       p->served = true;
     }
     requeue(unbegun);
-    for (auto* t : victims)
+    for (auto* t : victims) {
+      counts_.killed += t->is_ended || p->ending != stage::none ? 1 : 0;
       bury_task(*t, why, out);
+    }
     if (stopped_ || broken_)
       fail_queue(why_closed(), out);
     else if (!in_order && !p->leaving && !(p->greeted && p->ready))

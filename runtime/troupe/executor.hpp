@@ -47,9 +47,9 @@ struct map_options {
 /// What became of the tasks of a pool.
 struct drain_report {
   std::uint64_t done = 0;      // returned a value
-  std::uint64_t failed = 0;    // threw
+  std::uint64_t failed = 0;    // threw, died, or was ended by force
   std::uint64_t cancelled = 0; // never began
-  std::uint64_t killed = 0;    // ended by force (processes only)
+  std::uint64_t killed = 0;    // of those that failed: ended by force
   std::uint64_t running = 0;   // did not end in time and still run
   bool clean = true;           // nothing was cancelled by it, killed or left
 };
