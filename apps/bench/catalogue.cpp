@@ -26,6 +26,11 @@ std::vector<row> section_rows() {
   return rows;
 }
 
+// One of the Savina suite: raw CAF beside it, the whole program's time.
+workload savina(const std::string& name, const std::string& says) {
+  return {name, "Savina: " + says, {"caf"}, {{name, "ms"}}};
+}
+
 const std::vector<workload>& table() {
   static const std::vector<workload> all{
     {"ping_pong",
@@ -120,6 +125,12 @@ const std::vector<workload>& table() {
      "a supervised child crashes; until the new one has answered, p50",
      {},
      {{"restart", "us", at_most(50)}}},
+    savina("thread_ring", "a token, 100 k hops round 100 actors"),
+    savina("counting", "1 M increments of a counter, one result"),
+    savina("fork_join", "10 k messages to each of 60 actors"),
+    savina("fork_join_create", "40 k actors with one message each"),
+    savina("chameneos", "200 k meetings of 100 chameneos in a mall"),
+    savina("big", "120 actors ping each other at random, 5 k times each"),
     {"process_round_trip",
      "one trivial task to a worker process and back, p50",
      {"python_pool", "python_executor"},

@@ -17,6 +17,12 @@ int main(int argc, char** argv) {
     {"actors", actors},
     {"mailbox", mailbox},
     {"pipeline", pipeline},
+    {"thread_ring", thread_ring},
+    {"counting", counting},
+    {"fork_join", fork_join},
+    {"fork_join_create", fork_join_create},
+    {"chameneos", chameneos},
+    {"big", big},
   };
   return bench::run_one(entries, argc, argv);
 }

@@ -39,5 +39,11 @@ figures idle(const setting& how);
 figures actors(const setting& how);
 figures mailbox(const setting& how);
 figures pipeline(const setting& how);
+figures thread_ring(const setting& how);
+figures counting(const setting& how);
+figures fork_join(const setting& how);
+figures fork_join_create(const setting& how);
+figures chameneos(const setting& how);
+figures big(const setting& how);
 
 } // namespace bench::peer_caf
