@@ -28,6 +28,50 @@ inline constexpr int meetings = 200'000;
 inline constexpr int big_actors = 120;
 inline constexpr int big_pings = 5'000; // each; scaled from 20,000
 
+inline constexpr int table_actors = 20;
+inline constexpr int table_requests = 10'000; // each
+inline constexpr int table_write_percent = 10;
+inline constexpr int table_keys = 512;
+
+inline constexpr int list_actors = 20;
+inline constexpr int list_requests = 1'000; // each; scaled from 8,000
+inline constexpr int list_write_percent = 10;
+inline constexpr int list_size_percent = 1;
+inline constexpr int list_keys = 4'096;
+
+inline constexpr int made_sides = 40;    // producers, and consumers
+inline constexpr int made_items = 1'000; // each
+inline constexpr int made_work = 25;
+inline constexpr int buffer_places = 50;
+
+inline constexpr int diners = 20;
+inline constexpr int dinners = 2'000; // each; scaled from 10,000
+
+inline constexpr int smokers = 200;
+inline constexpr int smoke_rounds = 1'000;
+
+inline constexpr int customers = 5'000;
+inline constexpr int waiting_seats = 1'000;
+inline constexpr int haircut_work = 1'000; // steps of a sequence
+
+inline constexpr int series = 10;
+inline constexpr int series_terms = 25'000;
+
+inline constexpr int bank_accounts = 1'000;
+inline constexpr int bank_transfers = 50'000;
+inline constexpr int bank_balance = 1'000'000;
+
+constexpr double series_rate(int i) {
+  return 3.46 + 0.0025 * i;
+}
+
+inline double series_end(int i) {
+  double x = i * 0.01;
+  for (int n = 0; n < series_terms; ++n)
+    x = series_rate(i) * x * (1 - x);
+  return x;
+}
+
 /// The load of one message of the fork-join programs.
 inline double fork_work(int x) {
   const auto s = std::sin(37.2 + x);
@@ -51,6 +95,15 @@ public:
 private:
   std::uint64_t x_;
 };
+
+/// The load of one haircut, or one smoke.
+inline std::uint64_t busy(int steps) {
+  sequence s{1};
+  std::uint64_t x = 0;
+  for (int i = 0; i < steps; ++i)
+    x += s.next();
+  return x;
+}
 
 /// Many parts of a program say here that they are done, and what they count.
 class finish {
@@ -78,9 +131,9 @@ private:
 enum class colour : std::uint8_t { blue, red, yellow };
 
 constexpr colour complement(colour a, colour b) {
-  return a == b ? a
-                : static_cast<colour>(3 - static_cast<int>(a)
-                                      - static_cast<int>(b));
+  return a == b
+           ? a
+           : static_cast<colour>(3 - static_cast<int>(a) - static_cast<int>(b));
 }
 
 inline double ms(const stopwatch& since) {

@@ -221,8 +221,7 @@ figures chameneos(const setting& how) {
   stopwatch watch;
   m = sys.spawn<mall>(&m);
   for (int i = 0; i < savina::chameneos; ++i) {
-    auto c =
-      sys.spawn<chameneo>(static_cast<colour>(i % 3), std::ref(end));
+    auto c = sys.spawn<chameneo>(static_cast<colour>(i % 3), std::ref(end));
     c.tell<&chameneo::enter>(m, c);
   }
   auto met = end.wait();

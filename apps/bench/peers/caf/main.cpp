@@ -23,6 +23,14 @@ int main(int argc, char** argv) {
     {"fork_join_create", fork_join_create},
     {"chameneos", chameneos},
     {"big", big},
+    {"dictionary", dictionary},
+    {"sorted_list", sorted_list},
+    {"bounded_buffer", bounded_buffer},
+    {"philosophers", philosophers},
+    {"barber", barber},
+    {"smokers", smokers},
+    {"logistic_map", logistic_map},
+    {"bank_transaction", bank_transaction},
   };
   return bench::run_one(entries, argc, argv);
 }

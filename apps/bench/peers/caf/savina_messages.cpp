@@ -60,8 +60,7 @@ struct forked_state {
   double sum = 0;
 };
 
-behavior forked(stateful_actor<forked_state>* self, int messages,
-                finish* end) {
+behavior forked(stateful_actor<forked_state>* self, int messages, finish* end) {
   self->state.left = messages;
   return {[=](add_atom, int x) {
     auto& s = self->state;
@@ -88,8 +87,7 @@ behavior chameneo(stateful_actor<chameneo_state>* self, int c,
   };
   auto change = [=](int its) {
     ++self->state.met;
-    self->state.mine =
-      complement(self->state.mine, static_cast<colour>(its));
+    self->state.mine = complement(self->state.mine, static_cast<colour>(its));
     enter();
   };
   return {

@@ -45,5 +45,13 @@ figures fork_join(const setting& how);
 figures fork_join_create(const setting& how);
 figures chameneos(const setting& how);
 figures big(const setting& how);
+figures dictionary(const setting& how);
+figures sorted_list(const setting& how);
+figures bounded_buffer(const setting& how);
+figures philosophers(const setting& how);
+figures barber(const setting& how);
+figures smokers(const setting& how);
+figures logistic_map(const setting& how);
+figures bank_transaction(const setting& how);
 
 } // namespace bench::peer_caf
