@@ -6,11 +6,13 @@ usage: apps_test.py SOURCE_ROOT APPS_DIR
 """
 
 import math
+import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 SECONDS_MAX = 30
 ROOT, APPS = map(pathlib.Path, sys.argv[1:3])
@@ -95,6 +97,54 @@ def tour():
                    " ".join(line.split()) in code_only)
 
 
+def remote_counter():
+    """The two terminals of the README, on a port that is free."""
+    with tempfile.TemporaryDirectory() as home:
+        env = dict(os.environ, TROUPE_KEYS=home + "/keys")
+        app = APPS / "remote_counter"
+
+        def keys(*args):
+            return subprocess.run([app, "keys", *args], env=env, text=True,
+                                  timeout=SECONDS_MAX, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE)
+
+        node = subprocess.run([app, "node", "--listen", "127.0.0.1:0"], env=env,
+                              text=True, timeout=SECONDS_MAX,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        expect("a node without keys says how to make them",
+               node.returncode == 1 and "keys new" in node.stderr, node.stderr)
+        made = keys("new")
+        expect("keys new prints the fingerprint",
+               re.fullmatch("sha256:[0-9a-f]{64}\n", made.stdout), made.stderr)
+        expect("keys show says who is let in",
+               made.stdout.strip() in keys("show").stdout.split("\n")[2])
+        expect("keys new keeps what is there", keys("new").returncode == 2)
+        expect("keys allow refuses what is no fingerprint",
+               keys("allow", "nonsense").returncode == 2)
+        node = subprocess.Popen([app, "node", "--listen", "127.0.0.1:0"],
+                                env=env, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL)
+        try:
+            where = node.stdout.readline().split()[-1]
+            done = subprocess.run([app, "--node", where], env=env, text=True,
+                                  timeout=SECONDS_MAX, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            expect("remote_counter counts to 1000 in another process",
+                   done.returncode == 0 and done.stdout
+                   == "counted to 1000 in another process: yes\n", done.stdout)
+        finally:
+            node.terminate()
+            code = node.wait(SECONDS_MAX)
+        expect("a node ends in order when it is told to",
+               code == 128 + signal.SIGTERM, str(code))
+        done = subprocess.run([app, "--node", where], env=env, text=True,
+                              timeout=SECONDS_MAX, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        expect("remote_counter says that nobody is there",
+               done.returncode == 1 and "node_lost" in done.stderr,
+               done.stderr)
+
+
 def self_checking():
     """Those of what is shared and of what fails; meson runs them plainly."""
     for name, option, bad in (("bank", "--accounts", "0"),
@@ -159,6 +209,7 @@ def opening_lines():
 hello()
 factorial()
 tour()
+remote_counter()
 self_checking()
 interrupted()
 opening_lines()
