@@ -182,6 +182,49 @@ std::vector<ref<node>> ring(troupe::system& sys, std::size_t n) {
   return nodes;
 }
 
+// Passes an ask on to the next, by returning its future.
+class passer {
+public:
+  void link(ref<passer> next) { next_ = next; }
+  int one() { return 1; }
+  troupe::future<int> pass_on() { return next_.ask<&passer::ask_next>(); }
+  troupe::future<int> pass_one_on() { return next_.ask<&passer::one>(); }
+  task<int> ask_next() { co_return co_await next_.ask<&passer::one>(); }
+  task<int> begin() { co_return co_await next_.ask<&passer::pass_on>(); }
+  task<int> begin_held(std::binary_semaphore* here,
+                       std::binary_semaphore* gate) {
+    here->release();
+    gate->acquire();
+    co_return co_await next_.ask<&passer::pass_one_on>();
+  }
+  int hold(std::binary_semaphore* here, std::binary_semaphore* gate) {
+    here->release();
+    gate->acquire();
+    return 1;
+  }
+  void go_on_with_next(std::binary_semaphore* here,
+                       std::binary_semaphore* gate) {
+    kept_ = std::make_unique<troupe::future<int>>(
+      next_.ask<&passer::one>().then([this, here, gate](int) {
+        return next_.ask<&passer::hold>(here, gate);
+      }));
+  }
+  task<int> await_kept() { co_return co_await *kept_; }
+
+private:
+  ref<passer> next_;
+  std::unique_ptr<troupe::future<int>> kept_;
+};
+
+std::vector<ref<passer>> passers(troupe::system& sys) {
+  std::vector<ref<passer>> ps;
+  for (int i = 0; i < 3; ++i)
+    ps.push_back(sys.spawn<passer>());
+  for (std::size_t i = 0; i < 3; ++i)
+    ps[i].tell<&passer::link>(ps[(i + 1) % 3]);
+  return ps;
+}
+
 std::string deadlock_of(const troupe::future<int>& f) {
   try {
     return "value " + std::to_string(f.get());
@@ -400,9 +443,55 @@ BOOST_AUTO_TEST_CASE(a_methods_own_then_is_found) {
              text);
 }
 
+// [0] asks [1], which passes it on to [2], which asks [0].
+BOOST_AUTO_TEST_CASE(an_ask_that_is_passed_on_is_found) {
+  test::live_system live;
+  for (int round = 0; round < 50; ++round) {
+    auto ps = passers(live.sys);
+    auto text = deadlock_of(ps[0].ask<&passer::begin>());
+    BOOST_TEST(text.find("passer::one> -> " + to_string(ps[0]))
+                 != std::string::npos,
+               text);
+    ps[0].tell<&passer::link>(ref<passer>{});
+  }
+}
+
+// [2] waits for [0] already when [1] passes on to it what [0] waits for.
+BOOST_AUTO_TEST_CASE(an_ask_is_found_by_the_one_that_passes_it_on) {
+  test::live_system live;
+  for (int round = 0; round < 50; ++round) {
+    auto ps = passers(live.sys);
+    std::binary_semaphore here{0}, gate{0};
+    auto first = ps[0].ask<&passer::begin_held>(&here, &gate);
+    here.acquire();
+    auto back = ps[2].ask<&passer::ask_next>();
+    BOOST_TEST(!back.wait_for(1ms));
+    gate.release();
+    auto text = deadlock_of(first);
+    BOOST_TEST(text.find("this wait would never end") != std::string::npos,
+               text);
+    BOOST_TEST(deadlock_of(back) == "value 1");
+    ps[0].tell<&passer::link>(ref<passer>{});
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(no_cycle)
+
+// The function of `then` has run; who waits for its future waits for another.
+BOOST_AUTO_TEST_CASE(is_a_then_that_has_passed_on) {
+  test::live_system live;
+  auto ps = passers(live.sys);
+  std::binary_semaphore here{0}, gate{0};
+  ps[0].tell<&passer::go_on_with_next>(&here, &gate);
+  here.acquire();
+  auto f = ps[0].ask<&passer::await_kept>();
+  BOOST_TEST(!f.wait_for(5ms));
+  gate.release();
+  BOOST_TEST(deadlock_of(f) == "value 1");
+  ps[0].tell<&passer::link>(ref<passer>{});
+}
 
 // The answer is on its way, but its asker has not seen it yet.
 BOOST_AUTO_TEST_CASE(is_an_ask_back_after_the_answer) {

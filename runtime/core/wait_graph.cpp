@@ -33,13 +33,13 @@ bool is_busy(const cell& c, const call_record* record) {
 }
 
 // The state that `c` waits for; null when it doesn't, when it lets others in
-// meanwhile, and when the answer is on its way.
+// meanwhile, and when the answer is there.
 state_base* waits_for(const cell& c) {
   auto* record = cell::records_of(&c); // a callee may be destroyed
   if (!is_busy(c, record))
     return nullptr;
   auto* s = record->waiting.load();
-  return s == nullptr || s->is_settled() || s->delegated.load() ? nullptr : s;
+  return s == nullptr || s->is_settled() ? nullptr : s;
 }
 
 std::string hop(const cell& c, const state_base& s) {
@@ -99,8 +99,14 @@ private:
   // From actor to actor; recursion is left to states with parts.
   bool follow(const cell* at, const state_base* s) {
     for (;;) {
-      if (++steps_ > steps_max || s->is_settled() || s->delegated.load())
+      if (++steps_ > steps_max || s->is_settled())
         return false;
+      if (auto* next = s->passed_to.load(); next != nullptr) {
+        if (next == s)
+          return false; // whoever has it may answer
+        s = next;
+        continue;
+      }
       if (s->ops->next_part != nullptr && is_stuck_by_parts(at, s))
         return true;
       auto* to = s->callee;
@@ -153,8 +159,9 @@ wait_cycle find_cycle(cell& waiter, state_base& s) {
     return {};
   if (s.ops->next_part == nullptr) {
     auto* to = s.callee;
-    if (to == nullptr || s.delegated.load()
-        || (to != &waiter && cell::records_of(to) == nullptr))
+    if (s.passed_to.load() == nullptr
+        && (to == nullptr
+            || (to != &waiter && cell::records_of(to) == nullptr)))
       return {}; // the usual case: the callee waits for nobody
   }
   walk guard;
@@ -190,6 +197,32 @@ void break_cycle(state_base& s, const wait_cycle& cycle) {
     ask->observed.store(true, std::memory_order_relaxed);
   give_up(cycle);
   throw deadlock{vain(cycle)};
+}
+
+void pass_on(state_base& to, state_base& from) noexcept {
+  to.passed_to.store(&from);
+  auto* callee = from.callee;
+  if (callee == nullptr || cell::records_of(callee) == nullptr)
+    return; // the usual case: it waits for nobody
+  try {
+    std::string text;
+    {
+      walk guard;
+      if (auto* s = waits_for(*callee)) {
+        search found{*callee};
+        if (found.is_stuck(callee, s))
+          text = found.text();
+      }
+    }
+    if (!text.empty())
+      from.refuse(std::make_exception_ptr(deadlock{vain({text, {}})}));
+  } catch (const std::bad_alloc&) { // then its deadline ends the wait
+  }
+}
+
+void pass_on_unseen(state_base& to) noexcept {
+  to.passed_to.store(&to);
+  pass_gate(); // what it was passed to may go
 }
 
 void pass_gate() noexcept {

@@ -385,7 +385,7 @@ struct ask_message final : envelope,
       } else if constexpr (is_future<std::remove_cvref_t<result>>::value) {
         asking_scope asking{*m, &type_tag<value>};
         auto later = m->body(object);
-        m->delegated.store(true);
+        pass_on_unseen(*m);
         if (later.shared_state().get() != static_cast<base*>(m)) {
           m->retain();
           forward_state(std::move(later), state_ptr<base>{m});

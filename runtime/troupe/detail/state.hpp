@@ -97,8 +97,9 @@ struct state_base {
   std::atomic<phase> at{phase::pending};
   std::atomic<bool> observed{false};
   std::atomic<bool> reply_used{false};
-  std::atomic<bool> delegated{false};     // the callee has passed it on
   std::atomic<std::uintptr_t> waiters{0}; // bit 0: locked
+  // The state that the callee has passed it on to; itself: not known which.
+  std::atomic<const state_base*> passed_to{nullptr};
   const state_ops* ops;
   std::int64_t due = INT64_MAX; // steady nanoseconds; fixed before it is shared
   std::exception_ptr failure;
@@ -167,6 +168,14 @@ struct state_base {
 /// settled. On a worker the scheduler puts another in its place; inside an
 /// actor a cycle of waits throws `deadlock`. Expires the state when it is due.
 bool wait_settled(state_base& s, std::int64_t until);
+
+/// `to` gets the result of `from`. A cycle of waits that this closes gives
+/// `from` up, if nobody has begun it.
+void pass_on(state_base& to, state_base& from) noexcept;
+
+/// `to` gets its result from nobody knows whom, or gets it now: who waits for
+/// it waits for nobody that is known.
+void pass_on_unseen(state_base& to) noexcept;
 
 /// After a seq_cst store that hides them, the parts of next_part may go.
 void pass_gate() noexcept;

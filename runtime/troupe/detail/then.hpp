@@ -113,6 +113,7 @@ struct forward_node final : waiter, pooled {
   static void pass(waiter* w, state_base&) noexcept {
     std::unique_ptr<forward_node> self{static_cast<forward_node*>(w)};
     auto& s = *self->from;
+    pass_on_unseen(*self->to);
     s.observed.store(true, std::memory_order_relaxed);
     switch (s.at.load(std::memory_order_acquire)) {
       case phase::value:
@@ -144,6 +145,7 @@ void forward_state(future<R> from, state_ptr<state<R>> to) {
   node->to = std::move(to);
   auto* raw = node.release();
   auto& s = *raw->from;
+  pass_on(*raw->to, s);
   if (!s.add_waiter(*raw))
     forward_node<R>::pass(raw, s);
 }
