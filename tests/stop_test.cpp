@@ -281,6 +281,38 @@ BOOST_AUTO_TEST_CASE(lives_beside_another_and_talks_to_it) {
     test::eventually(5s, [&] { return b.sys.stats().actors_alive == 0; }));
 }
 
+// What each says of itself, though the other one was made later.
+BOOST_AUTO_TEST_CASE(logs_at_its_own_level_beside_another) {
+  char path[] = "troupe-log-XXXXXX";
+  const int file = ::mkstemp(path);
+  ::unlink(path);
+  std::fflush(stderr);
+  const int before = ::dup(2);
+  ::dup2(file, 2);
+  {
+    troupe::system quiet{{.workers = 1, .log_level = "off"}};
+    troupe::system loud{{.workers = 1, .log_level = "error"}};
+    troupe::system silent{{.workers = 1, .log_level = "off"}};
+    auto fail = [](std::string text) {
+      return [text](sink&) -> void { throw std::runtime_error{text}; };
+    };
+    for (auto* sys : {&quiet, &loud, &silent}) {
+      auto s = sys->spawn<sink>();
+      s.tell(fail(sys == &loud ? "is heard" : "is not heard"));
+      test::eventually(5s, [&] { return !s.is_alive(); });
+    }
+  }
+  std::fflush(stderr);
+  ::dup2(before, 2);
+  ::close(before);
+  std::string text(100'000, 0);
+  const auto n = ::pread(file, text.data(), text.size(), 0);
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  ::close(file);
+  BOOST_TEST(text.find("is heard") != std::string::npos, text);
+  BOOST_TEST(text.find("is not heard") == std::string::npos, text);
+}
+
 BOOST_AUTO_TEST_CASE(may_be_destroyed_by_one_of_its_own_actors) {
   auto sys = std::make_unique<troupe::system>(troupe::options{.workers = 2});
   auto s = sys->spawn<sink>();

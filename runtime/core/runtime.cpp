@@ -118,7 +118,10 @@ runtime::runtime(system& facade, options opts)
     threads_(options_.blocking_threads_max),
     config_(*this) {
   check_options(options_);
-  log().set_level(spdlog::level::from_str(options_.log_level));
+  auto level = spdlog::level::from_str(options_.log_level);
+  log_ = root_log().clone("troupe");
+  log_->set_level(level);
+  root_log().set_level(level);
   if (options_.workers == 0)
     options_.workers = sched::usable_cpus();
   activities_ =
@@ -187,6 +190,11 @@ runtime* runtime::of_this_thread() {
   if (w == nullptr)
     return nullptr;
   return &static_cast<const caf_config&>(w->system().config()).rt;
+}
+
+spdlog::logger& log() {
+  auto* rt = runtime::of_this_thread();
+  return rt == nullptr ? root_log() : rt->log();
 }
 
 bool runtime::is_own_thread() const {
@@ -578,12 +586,12 @@ system::~system() {
   if (!runtime_->is_own_thread()) {
     auto report = runtime_->stop(runtime_->settings().stop_deadline.count());
     if (!report.clean)
-      detail::log().warn("{}", to_string(report));
+      runtime_->log().warn("{}", to_string(report));
     return;
   }
   // On one of its own threads a system can't wait for itself: another thread
   // does, and frees it. Actors that need the facade are gone by then.
-  detail::log().error(
+  runtime_->log().error(
     "a troupe::system is destroyed on one of its own threads; it "
     "ends in the background");
   auto* rt = runtime_.release();

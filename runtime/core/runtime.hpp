@@ -17,6 +17,12 @@
 #include "sched/scheduler.hpp"
 #include "troupe/system.hpp"
 
+namespace spdlog {
+
+class logger;
+
+} // namespace spdlog
+
 namespace troupe::detail {
 
 /// CAF's configuration with a way back to us.
@@ -87,6 +93,7 @@ public:
 
   system& facade() { return facade_; }
   const options& settings() const { return options_; }
+  spdlog::logger& log() { return *log_; }
   caf::actor_system& caf() { return *caf_; }
   sched::scheduler& scheduler() { return *scheduler_; }
   blocking_threads& threads() { return threads_; }
@@ -130,6 +137,7 @@ private:
 
   system& facade_;
   options options_;
+  std::shared_ptr<spdlog::logger> log_; // with this system's level
   home_block* home_;
   std::mutex entries_mutex_;
   std::map<const class_info*, const class_entry*> entries_;
