@@ -37,6 +37,9 @@ def hello():
     code, out, err = run("hello")
     expect("hello ends with 0 and has nothing to say",
            (code, out, err) == (0, "", ""), out + err)
+    code, out, err = run("hello", "--nonsense")
+    expect("hello refuses what it does not know with exit code 2",
+           code == 2 and not out and "--nonsense" in err, out + err)
 
 
 def factorial():
@@ -197,7 +200,7 @@ def interrupted():
 
 
 def opening_lines():
-    for name in ("factorial", "tour"):
+    for name in ("factorial", "hello", "tour"):
         source = (ROOT / f"apps/{name}.cpp").read_text()
         first = re.search(rf"^// ({name}: .*)$", source, re.M)[1]
         code, out, err = run(name, "--help")

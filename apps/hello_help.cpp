@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// hello_help: what `hello --help` says. It stands apart so that hello.cpp is
+// the README's program, word for word.
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+namespace {
+
+// Before main, with main's arguments, which glibc passes on.
+[[gnu::constructor]] void look_at_arguments(int argc, char** argv) {
+  using std::string_view;
+  if (argc < 2 || string_view{argv[1]}.starts_with("--troupe-"))
+    return;
+  if (argv[1] == string_view{"--help"} || argv[1] == string_view{"-h"}) {
+    std::puts(
+      "hello: a plain class, spawned: its methods are its messages.\n"
+      "\n"
+      "It teaches: spawn, tell and ask. It counts to 5 in an actor and "
+      "says nothing.\n"
+      "Exit codes: 0 fine, 1 another sum, 2 a bad option.\n"
+      "Usage: hello [--troupe-OPTION=VALUE...]\n"
+      "Options of every Troupe program: see <troupe/options.hpp>.");
+    std::exit(0);
+  }
+  std::fprintf(stderr, "hello: %s was not expected\n", argv[1]);
+  std::exit(2);
+}
+
+} // namespace
