@@ -2,6 +2,7 @@
 #define BOOST_TEST_MODULE options
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -56,9 +57,10 @@ bool names_all(const std::string& text, const std::string& option) {
 }
 
 const std::string all[] = {
-  "workers",           "throughput",           "ask_deadline",
-  "stop_deadline",     "stall_after",          "spin_max",
-  "spare_workers_max", "blocking_threads_max", "log_level"};
+  "workers",       "throughput", "ask_deadline",      "stop_deadline",
+  "stall_after",   "spin_max",   "spare_workers_max", "blocking_threads_max",
+  "log_level",     "heartbeat",  "patience",          "node_backlog_bytes_max",
+  "node_calls_max"};
 
 } // namespace
 
@@ -144,6 +146,14 @@ BOOST_AUTO_TEST_CASE(out_of_range_in_code_is_refused) {
   bad({.blocking_threads_max = 0});
   bad({.log_level = "loud"});
   BOOST_CHECK_NO_THROW(troupe::check_options({}));
+}
+
+// An option without a row in `all` would be tried by no test; `keys` takes
+// every text.
+BOOST_AUTO_TEST_CASE(is_known_to_this_test) {
+  const auto help = troupe::options_help();
+  const auto lines = std::count(help.begin(), help.end(), '\n');
+  BOOST_TEST(lines == static_cast<long>(std::size(all)) + 1, help);
 }
 
 BOOST_AUTO_TEST_CASE(unknown_lists_what_is_known) {

@@ -447,3 +447,42 @@ BOOST_AUTO_TEST_CASE(of_no_period_is_refused_and_a_far_one_waits) {
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(the_counters)
+
+BOOST_AUTO_TEST_CASE(say_what_the_workers_did) {
+  test::live_system live;
+  auto e = live.sys.spawn<echo>();
+  const auto parked = [&] { return live.sys.stats().parks > 0; };
+  BOOST_TEST(test::eventually(5s, parked));
+  const auto before = live.sys.stats();
+  const auto woken = [&] { // none is needed while a worker still searches
+    BOOST_TEST(e.ask<&echo::one>().get() == 1);
+    return live.sys.stats().wakes > before.wakes;
+  };
+  BOOST_TEST(test::eventually(5s, woken));
+  BOOST_TEST(live.sys.stats().injected > before.injected);
+  const auto counted = [&] {
+    return live.sys.stats().messages > before.messages;
+  };
+  BOOST_TEST(test::eventually(5s, counted));
+  // One worker makes work that only the other is free to do.
+  auto w = live.sys.spawn<waiter>(e);
+  const auto stolen = [&] {
+    w.ask([&sys = live.sys](waiter&) {
+       std::vector<ref<echo>> all;
+       for (int i = 0; i < 200; ++i)
+         all.push_back(sys.spawn<echo>());
+       for (auto& x : all)
+         x.tell<&echo::one>();
+       for (volatile int i = 0; i < 300'000;)
+         i = i + 1;
+     })
+      .get();
+    return live.sys.stats().steals > before.steals;
+  };
+  BOOST_TEST(test::eventually(10s, stolen));
+  BOOST_TEST(live.sys.stats().threads >= 2u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -141,6 +141,33 @@ def line_faults(path, number, line, public):
             yield fault
 
 
+NAMED = re.compile(r"`(?:(\w+)/(\w+)/(\w+|\*)|(\w+\.py): ([^`]+))`")
+SUITE = re.compile(r"BOOST_AUTO_TEST_SUITE\((\w+)\)(.*?)"
+                   r"BOOST_AUTO_TEST_SUITE_END", re.S)
+CASE = re.compile(r"BOOST_(?:AUTO|FIXTURE)_TEST_CASE\(\s*(\w+)")
+
+
+def unshown(root):
+    """What tests/README.md promises and no test is named for."""
+    page = (root / "tests/README.md").read_text()
+    for line in page.splitlines():
+        is_row = line.startswith("| ") and not line.endswith("| --- |")
+        if is_row and "shown by" not in line and not NAMED.search(line):
+            yield f"tests/README.md: names no test: {line}"
+    for name, suite, case, script, sentence in NAMED.findall(page):
+        path = root / "tests" / (script or f"{name}_test.cpp")
+        text = path.read_text() if path.is_file() else ""
+        if script:
+            known = sentence in text
+        else:
+            cases = {c for n, body in SUITE.findall(text) if n == suite
+                     for c in CASE.findall(body)}
+            known = bool(cases) if case == "*" else case in cases
+        if not known:
+            what = sentence or f"{name}/{suite}/{case}"
+            yield f"tests/README.md: there is no {what}"
+
+
 def check(root):
     files = tracked(root)
     public = public_headers(files)
@@ -167,7 +194,7 @@ def check(root):
         cap = SOFT_CAPS_LINES.get(path.suffix)
         if cap and len(lines) - 1 > cap:
             notes.append(f"{path}: {len(lines) - 1} lines ({cap})")
-    return faults, notes
+    return faults + list(unshown(root)), notes
 
 
 def main():
