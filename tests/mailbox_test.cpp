@@ -153,7 +153,20 @@ BOOST_AUTO_TEST_CASE(that_waits_gives_up_at_the_deadline) {
   BOOST_CHECK_THROW(s.to.ask<&sink::one>().get(), troupe::timeout);
   s.gate.release();
   BOOST_TEST(test::eventually(
-    5s, [&] { return s.to.within(1s).ask<&sink::got>().get().size() == 4; }));
+    5s, [&] { return s.to.within(20s).ask<&sink::got>().get().size() == 4; }));
+}
+
+BOOST_AUTO_TEST_CASE(that_waits_keeps_the_asks_own_deadline) {
+  using clock = std::chrono::steady_clock;
+  test::live_system live; // its ask_deadline: 30 s
+  held_sink s{live.sys, troupe::wait};
+  for (int i = 0; i < 4; ++i)
+    s.to.tell<&sink::put>(i);
+  const auto begin = clock::now();
+  BOOST_CHECK_THROW(s.to.within(5ms).ask<&sink::one>().get(), troupe::timeout);
+  BOOST_TEST((clock::now() - begin < 10s));
+  s.gate.release();
+  BOOST_TEST(s.to.ask<&sink::got>().get().size() == 4u);
 }
 
 BOOST_AUTO_TEST_CASE(that_waits_lets_its_senders_go_when_its_actor_ends) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mailbox: how messages get into a cell, bounded or not.
+#include <optional>
+
 #include "core/extras.hpp"
 #include "core/own_thread.hpp"
 #include "core/runtime.hpp"
@@ -161,10 +163,16 @@ void wait_for_room(cell& to, bounded_box& box, const envelope* e,
     throw timeout{full_text(to, box, e) + ", and stayed so until the deadline"};
 }
 
+// A tell waits for room as long as an ask waits for its answer.
+std::int64_t default_due(const cell& to) {
+  return std::min(current.deadline, due_after(std::chrono::nanoseconds{
+                                      to.home().ask_deadline_ns}));
+}
+
 // True when taken over; false when it should be refused (dead or full).
-bool post_bounded(cell& to, envelope* e) {
+// `due`: until when it may wait for room; none: the default.
+bool post_bounded(cell& to, envelope* e, std::optional<std::int64_t> due) {
   auto& box = *to.extras().box;
-  auto until = INT64_MAX;
   for (;;) {
     switch (box.offer(e)) {
       case bounded_box::verdict::taken:
@@ -187,10 +195,9 @@ bool post_bounded(cell& to, envelope* e) {
       case full_policy::wait:
         if (current.must_not_wait)
           return false;
-        if (until == INT64_MAX)
-          until = std::min(current.deadline, due_after(std::chrono::nanoseconds{
-                                               to.home().ask_deadline_ns}));
-        wait_for_room(to, box, e, until);
+        if (!due)
+          due = default_due(to);
+        wait_for_room(to, box, e, *due);
         break;
       default:
         return false;
@@ -255,7 +262,7 @@ void post(cell* to, envelope* e) {
       }
     } owned{e};
     auto& box = *to->extras().box;
-    if (!post_bounded(*to, e))
+    if (!post_bounded(*to, e, std::nullopt))
       throw rejected{full_text(*to, box, e)};
     owned.e = nullptr;
     return;
@@ -287,7 +294,7 @@ void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
   }
   if (to->has(cell::flag_bounded)) {
     try {
-      if (!post_bounded(*to, e)) {
+      if (!post_bounded(*to, e, s->due)) {
         s->fail(std::make_exception_ptr(
           rejected{full_text(*to, *to->extras().box, e)}));
         e->ops->drop(e, drop_reason::rejected);
