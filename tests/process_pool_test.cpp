@@ -5,6 +5,7 @@
 #define BOOST_TEST_NO_MAIN
 #include "support/processes.hpp"
 
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -415,6 +416,40 @@ BOOST_AUTO_TEST_CASE(a75_large_things_travel_both_ways) {
     text[0] = 'z';
     BOOST_TEST((back.get() == text), n);
   }
+}
+
+// Where a large argument stood serves the next one, and goes when none comes.
+BOOST_AUTO_TEST_CASE(large_arguments_use_the_same_memory_again) {
+  auto blocks = [] {
+    int n = 0;
+    for (const auto& entry :
+         std::filesystem::directory_iterator{"/proc/self/fd"}) {
+      std::error_code gone;
+      const auto to = std::filesystem::read_symlink(entry, gone).string();
+      n += to.find("troupe.block") != std::string::npos ? 1 : 0;
+    }
+    return n;
+  };
+  bench t{2};
+  std::vector<troupe::future<bool>> all;
+  for (int i = 0; i < 40; ++i) {
+    const auto size = (std::size_t{2} << 20)
+                      + static_cast<std::size_t>(i) * 4099;
+    const auto byte = static_cast<char>('a' + i % 26);
+    all.push_back(t.pool.submit([](const std::string& s, std::size_t n,
+                                   char c) { return s == std::string(n, c); },
+                                std::string(size, byte), size, byte));
+    if (i % 4 == 3)
+      for (auto& f : std::exchange(all, {})) {
+        BOOST_TEST(f.get());
+        all.push_back(std::move(f)); // it is kept, its argument is not
+      }
+    if (i % 4 == 3)
+      all.clear();
+    BOOST_TEST(blocks() <= 5);
+  }
+  BOOST_TEST(blocks() >= 1);
+  BOOST_TEST(eventually(10s, [&] { return blocks() == 0; }));
 }
 
 BOOST_AUTO_TEST_CASE(b04_large_results_need_no_reader) {

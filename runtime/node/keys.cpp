@@ -26,9 +26,9 @@ namespace troupe::nodes {
 namespace {
 
 constexpr std::string_view prefix = "sha256:";
-constexpr std::size_t digits = 2 * SHA256_DIGEST_LENGTH;
+constexpr std::size_t digits = std::size_t{2} * SHA256_DIGEST_LENGTH;
 constexpr std::size_t list_bytes_max = std::size_t{1} << 20;
-constexpr long certificate_days = 100 * 365;
+constexpr long certificate_days = 36'500; // 100 years
 
 template <auto F>
 struct freed_by {

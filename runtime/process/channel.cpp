@@ -128,7 +128,11 @@ bool attach(std::span<const std::byte> payload, wire::attachments& road) {
 
 bool attach_bytes(wire::buffer& payload, wire::attachments& road) {
   const std::uint64_t size = payload.size();
-  if (!attach(payload.bytes(), road))
+  if (road.attached.size() >= wire::attachments::most)
+    return false;
+  if (auto lent = wire::segment::lend(payload))
+    road.attached.push_back(std::move(lent));
+  else if (!attach(payload.bytes(), road))
     return false;
   payload = {};
   payload.append(std::as_bytes(std::span{&size, 1}));

@@ -5,6 +5,7 @@
 #include "core/modes.hpp"
 #include "sched/worker.hpp"
 #include "troupe/error.hpp"
+#include "wire/block.hpp"
 
 #include <fmt/format.h>
 
@@ -76,10 +77,12 @@ host::host(detail::runtime& rt)
     start_zygote_locked();
   }
   thread_ = std::thread{[this] { loop(); }};
+  wire::open_blocks();
 }
 
 host::~host() {
   stop();
+  wire::close_blocks();
 }
 
 // -- the zygote ---------------------------------------------------------------
@@ -306,6 +309,7 @@ void host::loop() {
     next_look_.store(INT64_MAX);
     auto next = arm_all();
     next = std::min(next, tick_all());
+    next = std::min(next, wire::trim_blocks(sched::now_ns()));
     asleep_.store(true);
     auto asked = next_look_.load();
     while (next < asked && !next_look_.compare_exchange_weak(asked, next)) {}

@@ -5,6 +5,7 @@
 #include "sched/clock.hpp"
 #include "sched/cpus.hpp"
 #include "sched/worker.hpp"
+#include "wire/block.hpp"
 #include "wire/failure.hpp"
 
 #include <fmt/format.h>
@@ -351,6 +352,8 @@ void process_core::send(place& p, remote_task& t) {
   if (const auto limit = deadline_of(t); limit != INT64_MAX)
     head.deadline_us = static_cast<std::uint64_t>(limit / 1'000);
   head.attachments = static_cast<std::uint32_t>(t.road.attached.size());
+  if (head.attachments != 0) // blocks among them are looked after
+    host_.tick_by(sched::now_ns() + wire::idle_ns);
   p.worker->send(head, t.arguments.bytes(), &t.road);
 }
 
@@ -649,6 +652,7 @@ void process_core::on_frame(process::child& from,
     settle(out);
     return;
   }
+  t->let_go();
   if (!is_settled) {
     if (is_error) {
       t->state().fail(error ? error
@@ -1025,6 +1029,7 @@ void process_core::on_stop() {
 void process_core::settle(verdicts& out) noexcept {
   for (auto& v : out) {
     auto& s = v.task->state();
+    v.task->let_go();
     if (v.what == fate::failed)
       s.fail(std::move(v.error));
     else if (v.what == fate::cancelled && s.begin_settle())

@@ -153,7 +153,7 @@ void worker::handle(const wire::frame_header& head,
         throw decode_error{"large arguments that did not come"};
       std::uint64_t size = 0;
       std::memcpy(&size, payload.data(), sizeof(size));
-      const auto bytes = wire::segment::adopt(road.fds.back().release(), size);
+      const auto bytes = wire::segment::borrow(road.fds.back().release(), size);
       road.fds.pop_back();
       perform(head, {bytes->data(), bytes->size_bytes()}, road);
     }

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <sys/mman.h>
+
 namespace troupe::wire {
 
 std::uint64_t reader::long_length() {
@@ -55,6 +57,16 @@ void reader::refuse_index(std::uint64_t n, std::size_t end) const {
 void reader::refuse_rest() const {
   throw decode_error{
     fmt::format("{} bytes left over at byte {}", left(), position())};
+}
+
+void prefer_large_pages(void* at, std::size_t bytes) noexcept {
+  constexpr std::uintptr_t large = std::uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(at) + large - 1)
+                     & ~(large - 1);
+  const auto end = (reinterpret_cast<std::uintptr_t>(at) + bytes)
+                   & ~(large - 1);
+  if (begin < end)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
 } // namespace troupe::wire

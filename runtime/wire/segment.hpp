@@ -6,6 +6,7 @@
 // under us, and reading it would raise SIGBUS. (3) One owner of the descriptor.
 #pragma once
 
+#include "troupe/detail/wire/buffer.hpp"
 #include "troupe/detail/wire/carrier.hpp"
 
 #include <cstddef>
@@ -30,6 +31,15 @@ public:
   static std::shared_ptr<const segment> adopt(int descriptor,
                                               std::size_t size_bytes);
 
+  /// The block that `from` stands in, to be lent; it is taken back when the
+  /// last owner has gone. Null, and `from` stays, if that is no block.
+  static std::shared_ptr<const segment> lend(buffer& from);
+
+  /// What the parent lent: it may be longer, and the parent can write to it.
+  /// Takes `descriptor` over. Errors: as adopt.
+  static std::shared_ptr<const segment> borrow(int descriptor,
+                                               std::size_t size_bytes);
+
   /// No more changes. A memfd is mapped anew, so `data` may move.
   void freeze();
 
@@ -46,6 +56,7 @@ private:
   std::byte* data_ = nullptr;
   std::size_t size_bytes_ = 0;
   int descriptor_ = -1;
+  bool is_block_ = false; // what it holds goes back to block.hpp
 };
 
 } // namespace troupe::wire

@@ -4,6 +4,7 @@
 #include "troupe/detail/wire/codec_containers.hpp"
 #include "troupe/detail/wire/codec_values.hpp"
 #include "troupe/error.hpp"
+#include "wire/block.hpp"
 
 #include <fmt/format.h>
 
@@ -22,11 +23,32 @@ void buffer::grow(std::size_t count) {
     wanted = capacity_ * 2;
   if (wanted < least)
     wanted = least;
-  auto* block = static_cast<std::byte*>(std::realloc(begin_, wanted));
-  if (block == nullptr)
-    throw std::bad_alloc{};
+  auto got = wanted;
+  auto* block = count >= large_bytes ? take_block(wanted, got) : nullptr;
+  if (block == nullptr) {
+    const auto is_block = capacity_ >= large_bytes
+                          && descriptor_of(begin_) >= 0;
+    block = static_cast<std::byte*>(is_block ? std::malloc(wanted)
+                                             : std::realloc(begin_, wanted));
+    if (block == nullptr)
+      throw std::bad_alloc{};
+    if (!is_block) {
+      begin_ = block;
+      capacity_ = wanted;
+      return;
+    }
+  }
+  const buffer old{std::move(*this)};
+  if (!old.empty())
+    std::memcpy(block, old.data(), old.size());
   begin_ = block;
-  capacity_ = wanted;
+  size_ = old.size();
+  capacity_ = got;
+}
+
+void buffer::free_large(std::byte* block) noexcept {
+  if (!give_block(block))
+    std::free(block);
 }
 
 void buffer::append(std::span<const std::byte> bytes) {

@@ -47,6 +47,12 @@ struct remote_task {
 
   explicit remote_task(const wire::entry& e) : entry(e) {}
 
+  /// What was sent is not needed any more, however long its future lives.
+  void let_go() noexcept {
+    arguments = {};
+    road.attached.clear();
+  }
+
   virtual state_base& state() noexcept = 0;
   /// Settles with the value in `in`, or with why there is none in it.
   virtual void decode(wire::reader& in) noexcept = 0;

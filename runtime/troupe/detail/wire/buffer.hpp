@@ -12,8 +12,13 @@ namespace troupe::wire {
 
 /// A contiguous block of bytes with one owner. Unlike a vector it leaves new
 /// bytes as they are, so that 64 MiB are written once and not twice.
+///
+/// What is added as one piece of this size or more may stand in memory that a
+/// worker can be lent (wire/block.hpp).
 class buffer {
 public:
+  static constexpr std::size_t large_bytes = std::size_t{1} << 20;
+
   buffer() = default;
   buffer(buffer&& other) noexcept
     : begin_(std::exchange(other.begin_, nullptr)),
@@ -26,7 +31,12 @@ public:
     std::swap(capacity_, other.capacity_);
     return *this;
   }
-  ~buffer() { std::free(begin_); }
+  ~buffer() {
+    if (capacity_ < large_bytes)
+      std::free(begin_);
+    else
+      free_large(begin_);
+  }
 
   [[nodiscard]] std::byte* data() noexcept { return begin_; }
   [[nodiscard]] const std::byte* data() const noexcept { return begin_; }
@@ -56,6 +66,12 @@ public:
   /// Adds a copy of `bytes` at the end.
   void append(std::span<const std::byte> bytes);
 
+  /// Gives its block away: to whoever frees it, or a null.
+  std::byte* release() noexcept {
+    size_ = capacity_ = 0;
+    return std::exchange(begin_, nullptr);
+  }
+
   /// Makes room for `count` bytes in all.
   void reserve(std::size_t count) {
     if (count > capacity_)
@@ -64,6 +80,7 @@ public:
 
 private:
   void grow(std::size_t count);
+  static void free_large(std::byte* block) noexcept;
 
   std::byte* begin_ = nullptr;
   std::size_t size_ = 0;

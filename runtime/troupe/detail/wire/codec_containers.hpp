@@ -57,6 +57,21 @@ struct loading_iterator {
 
 } // namespace detail
 
+/// Asks for large pages where so much is about to be written: fresh pages cost
+/// more than the copy.
+void prefer_large_pages(void* at, std::size_t bytes) noexcept;
+
+template <class Container>
+void expect_bytes(Container& x, std::size_t count) {
+  constexpr std::size_t least = std::size_t{4} << 20;
+  const auto bytes = count * sizeof(typename Container::value_type);
+  if (bytes < least || count <= x.capacity())
+    return;
+  x.clear();
+  x.reserve(count);
+  prefer_large_pages(static_cast<void*>(x.data()), bytes);
+}
+
 template <class T, class A>
 struct codec<std::vector<T, A>> {
   static constexpr bool fixed = false;
@@ -76,6 +91,7 @@ struct codec<std::vector<T, A>> {
     if constexpr (codec<T>::bitwise && std::is_trivially_copyable_v<T>
                   && std::is_default_constructible_v<T>) {
       const auto* from = in.take(count * sizeof(T));
+      expect_bytes(x, count);
       if constexpr (sizeof(T) == 1) {
         const auto* first = reinterpret_cast<const T*>(from);
         x.assign(first, first + count);
@@ -148,6 +164,7 @@ struct codec<std::basic_string<C, Traits, A>> {
   static void read(reader& in, std::basic_string<C, Traits, A>& x) {
     const auto count = in.count(sizeof(C), sizeof(C));
     const auto* from = in.take(count * sizeof(C));
+    expect_bytes(x, count);
     if constexpr (sizeof(C) == 1) {
       x.assign(reinterpret_cast<const C*>(from), count);
     } else {
