@@ -19,7 +19,8 @@ public:
   future<std::size_t> arrive() {
     if (is_closed_)
       throw closed{"barrier::arrive_and_wait after close"};
-    look_for_quitters();
+    if (shall_look())
+      look_for_quitters();
     if (is_broken_)
       throw broken_barrier{why_};
     auto place = line_.size();
@@ -49,6 +50,17 @@ public:
   }
 
 private:
+  // All are looked at when the last one comes, and before whenever the line has
+  // doubled, so that a round costs no more than its parties.
+  bool shall_look() {
+    constexpr std::size_t few = 64;
+    auto there = line_.size();
+    if (there > few && there < look_at_ && there + 1 < parties_)
+      return false;
+    look_at_ = 2 * there;
+    return true;
+  }
+
   void release() {
     ++round_;
     std::size_t place = 0;
@@ -84,6 +96,7 @@ private:
 
   const std::size_t parties_;
   std::uint64_t round_ = 0;
+  std::size_t look_at_ = 0; // the length of the line
   bool is_broken_ = false;
   bool is_closed_ = false;
   std::string why_;

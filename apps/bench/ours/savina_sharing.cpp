@@ -317,8 +317,7 @@ figures philosophers(const setting& how) {
   stopwatch watch;
   auto table = sys.spawn<arbiter>();
   for (int i = 0; i < diners; ++i)
-    all.push_back(
-      sys.spawn<philosopher>().ask<&philosopher::dine>(table, i));
+    all.push_back(sys.spawn<philosopher>().ask<&philosopher::dine>(table, i));
   for (auto& f : all)
     f.get();
   auto meals = table.ask<&arbiter::meals>().get();
@@ -390,8 +389,8 @@ figures bank_transaction(const setting& how) {
     auto to = from + 1
               + static_cast<std::size_t>(
                 random.below(bank_accounts - static_cast<int>(from) - 1));
-    all.push_back(accounts[from].ask<&account::debit>(random.below(1'000),
-                                                      accounts[to]));
+    all.push_back(
+      accounts[from].ask<&account::debit>(random.below(1'000), accounts[to]));
   }
   for (auto& f : all)
     f.get();

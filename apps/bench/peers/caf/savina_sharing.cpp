@@ -175,8 +175,7 @@ behavior manager(stateful_actor<manager_state>* self) {
 behavior maker(stateful_actor<user_state>* self, const actor& to) {
   return {[=](start_atom) {
     if (self->state.done++ < made_items)
-      self->send(to, put_atom::value, busy(made_work) > 0 ? 1 : 0,
-                 actor{self});
+      self->send(to, put_atom::value, busy(made_work) > 0 ? 1 : 0, actor{self});
     else
       self->quit();
   }};
