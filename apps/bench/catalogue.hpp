@@ -34,6 +34,7 @@ struct workload {
   std::string note = {}; ///< what a reader of the table must know
   bool has_warm_up = true;
   std::chrono::seconds limit{60}; ///< for one run of one side
+  bool is_quick = true;           ///< has its place in --quick
 };
 
 /// All workloads, in the order of the table.

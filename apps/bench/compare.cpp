@@ -79,7 +79,7 @@ side sum_up(const series& from, const std::string& row) {
     return {std::nullopt, "no figure"};
   auto& all = found->second;
   auto [low, high] = std::minmax_element(all.begin(), all.end());
-  return {spread{quantile(all, 0.5), *low, *high}, {}};
+  return {spread{quantile(all, 0.5), *low, *high, all}, {}};
 }
 
 } // namespace
@@ -88,11 +88,15 @@ std::optional<double> outcome::ratio(const std::string& peer) const {
   auto theirs = peers.find(peer);
   if (theirs == peers.end() || !theirs->second.found || !ours.found)
     return std::nullopt;
-  auto a = ours.found->median;
-  auto b = theirs->second.found->median;
+  auto* a = &ours.found->values;
+  auto* b = &theirs->second.found->values;
   if (what.higher_is_better)
     std::swap(a, b);
-  return a > 0 ? std::optional{b / a} : std::nullopt;
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < std::min(a->size(), b->size()); ++i)
+    if ((*a)[i] > 0)
+      ratios.push_back((*b)[i] / (*a)[i]);
+  return ratios.empty() ? std::nullopt : std::optional{quantile(ratios, 0.5)};
 }
 
 std::optional<bool> outcome::is_met() const {
@@ -118,8 +122,15 @@ std::vector<outcome> compare(const workload& what, const plan& how,
   for (auto& peer : what.peers)
     if (std::find(how.peers.begin(), how.peers.end(), peer) != how.peers.end())
       sides.push_back({peer, {}, {}});
-  auto first = what.has_warm_up ? 0u : 1u;
-  for (auto run = first; run <= how.runs; ++run)
+  auto first = what.has_warm_up && !how.budget ? 0u : 1u;
+  stopwatch watch;
+  auto is_over = [&](unsigned run) {
+    return run > how.runs
+           || (how.budget && run > 1
+               && watch.seconds() * 1e3
+                    > static_cast<double>(how.budget->count()));
+  };
+  for (auto run = first; !is_over(run); ++run)
     for (auto& s : sides) {
       if (!s.failure.empty())
         continue;

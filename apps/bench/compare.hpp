@@ -17,6 +17,8 @@ struct plan {
   unsigned runs = 5;
   unsigned workers = 2;
   std::vector<std::string> peers; ///< those that the user wants
+  /// No warm-up, and no further round of a workload once it took this long.
+  std::optional<std::chrono::milliseconds> budget = {};
 };
 
 /// The median of the runs, and how far they spread.
@@ -24,6 +26,7 @@ struct spread {
   double median = 0;
   double min = 0;
   double max = 0;
+  std::vector<double> values = {}; ///< run by run
 };
 
 /// One side of a row: figures, or why there are none.
@@ -37,7 +40,8 @@ struct outcome {
   side ours;
   std::map<std::string, side> peers;
 
-  /// How many times better we are than `peer`; none without both figures.
+  /// How many times better we are than `peer`, the median over the pairs of
+  /// runs that followed each other; none without both figures.
   std::optional<double> ratio(const std::string& peer) const;
 
   /// Whether the target is met; none where there is no target or no figure.

@@ -27,6 +27,8 @@ struct options {
   std::vector<std::string> only;
   std::string json_file;
   std::string plot_folder;
+  std::string markdown_file;
+  bool is_quick = false;
   bool lists = false;
 };
 
@@ -54,7 +56,7 @@ std::vector<outcome> run_all(const options& opts) {
   std::vector<outcome> all;
   fmt::print("{}", table_head());
   for (auto& w : catalogue()) {
-    if (!is_wanted(w, opts.only))
+    if (!is_wanted(w, opts.only) || (opts.is_quick && !w.is_quick))
       continue;
     auto found = compare(w, opts.how, show_progress);
     show_progress("");
@@ -84,10 +86,11 @@ bool needs_processes(int argc, char** argv) {
 int run(const options& opts) {
   auto where = this_machine();
   fmt::print(
-    "{}, {} usable CPUs, {}, {}, {}\n{} workers, median of {} runs "
-    "after a warm-up; a ratio above 1: Troupe is ahead\n\n",
+    "{}, {} usable CPUs, {}, {}, {}\n{} workers, median of {}{} runs "
+    "{} a warm-up; a ratio above 1: Troupe is ahead\n\n",
     where.cpu, where.usable_cpus, where.kernel, where.compiler, where.build,
-    opts.how.workers, opts.how.runs);
+    opts.how.workers, opts.is_quick ? "up to " : "", opts.how.runs,
+    opts.is_quick ? "without" : "after");
   auto all = run_all(opts);
   fmt::print("{}", verdict(all));
   print_notes(opts.only);
@@ -99,7 +102,17 @@ int run(const options& opts) {
       return 1;
     }
   }
-  if (!opts.plot_folder.empty() && !write_plots(opts.plot_folder, all)) {
+  if (!opts.markdown_file.empty()) {
+    std::ofstream out{opts.markdown_file};
+    out << to_markdown(where, opts.how, all);
+    if (!out.flush()) {
+      fmt::print(stderr, "troupe-bench: cannot write {}\n", opts.markdown_file);
+      return 1;
+    }
+  }
+  if (!opts.plot_folder.empty()
+      && !(write_plots(opts.plot_folder, all)
+           && write_bars(opts.plot_folder, all))) {
     fmt::print(stderr, "troupe-bench: cannot write to {}\n", opts.plot_folder);
     return 1;
   }
@@ -136,8 +149,14 @@ int main(int argc, char** argv) {
   app.add_option("--json", opts.json_file, "write the figures to this file");
   app
     .add_option("--plot", opts.plot_folder,
-                "draw section.svg in this folder, if that is measured")
+                "draw ratios.svg, and section.svg if that is measured, in "
+                "this folder")
     ->check(CLI::ExistingDirectory);
+  app.add_option("--markdown", opts.markdown_file,
+                 "write the table to this file");
+  app.add_flag("--quick", opts.is_quick,
+               "2 minutes in all: fewer runs, no warm-up, without what takes "
+               "long by itself");
   auto known = opts.how.peers;
   known.emplace_back("none");
   app.add_option("--peers", opts.how.peers, "peers to compare with, by comma")
@@ -151,6 +170,8 @@ int main(int argc, char** argv) {
     ->capture_default_str();
   app.add_flag("--list", opts.lists, "name the workloads and end");
   CLI11_PARSE(app, argc, argv);
+  if (opts.is_quick)
+    opts.how.budget = std::chrono::milliseconds{1'500};
   if (opts.lists) {
     list();
     return 0;

@@ -13,4 +13,8 @@ namespace bench {
 /// False when it can't be written.
 bool write_plots(const std::string& folder, const std::vector<outcome>& all);
 
+/// Writes FOLDER/ratios.svg: a bar for each row and peer, how many times we are
+/// ahead. False when it can't be written; nothing without a ratio.
+bool write_bars(const std::string& folder, const std::vector<outcome>& all);
+
 } // namespace bench

@@ -131,6 +131,37 @@ std::string verdict(const std::vector<outcome>& all) {
          + "\n";
 }
 
+std::string to_markdown(const machine& m, const plan& how,
+                        const std::vector<outcome>& all) {
+  auto text = fmt::format(
+    "{}, {} usable CPUs, {}, {}, {}; {} workers, median of up to {} runs in "
+    "turn. A ratio is the median over pairs of runs; **above 1 Troupe is "
+    "ahead**.\n\n| workload | unit | Troupe | peer | its figure | ratio | "
+    "target |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+    m.cpu, m.usable_cpus, m.kernel, m.compiler, m.build, how.workers, how.runs);
+  auto figure = [](const side& s) {
+    return s.found ? number(s.found->median) : s.failure.substr(0, 40);
+  };
+  for (auto& o : all) {
+    auto goal = goals_of(o.what);
+    if (auto met = o.is_met())
+      goal += *met ? ", met" : ", **not met**";
+    auto line = [&](const std::string& peer, const std::string& theirs,
+                    const std::string& ratio) {
+      text += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", o.what.name,
+                          o.what.unit, figure(o.ours), peer, theirs, ratio,
+                          goal);
+    };
+    for (auto& [peer, s] : o.peers) {
+      auto r = o.ratio(peer);
+      line(peer, figure(s), r ? number(*r) + "x" : "");
+    }
+    if (o.peers.empty())
+      line("", "", "");
+  }
+  return text;
+}
+
 std::string to_json(const machine& m, const plan& how,
                     const std::vector<outcome>& all) {
   json::array rows;

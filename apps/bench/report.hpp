@@ -22,6 +22,10 @@ std::string verdict(const std::vector<outcome>& all);
 /// {"machine": {...}, "rows": [{"workload", "unit", "better", "troupe":
 /// {"median", "min", "max"}, "peers": {name: {...}}, "ratio": {name: x},
 /// "target", "met"}]}; a side without figures is {"error": text}.
+/// The table for a README, and what it was made with.
+std::string to_markdown(const machine& m, const plan& how,
+                        const std::vector<outcome>& all);
+
 std::string to_json(const machine& m, const plan& how,
                     const std::vector<outcome>& all);
 
