@@ -5,6 +5,7 @@
 #include "support/nodes.hpp"
 #include "support/processes.hpp"
 #include "support/raw_peer.hpp"
+#include "support/relay.hpp"
 #include "support/seed.hpp"
 
 #include <fstream>
@@ -526,6 +527,75 @@ BOOST_AUTO_TEST_CASE(where_nobody_listens_is_an_error_at_once) {
   const auto began = std::chrono::steady_clock::now();
   BOOST_CHECK_THROW((void)live.sys.connect("127.0.0.1:1"), troupe::node_lost);
   BOOST_TEST((std::chrono::steady_clock::now() - began < 5s));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_network)
+
+namespace {
+
+// Both sides lose patience after half a second.
+struct far_apart {
+  live_system there{
+    test::with_keys({.workers = 2, .heartbeat = 100ms, .patience = 500ms})};
+  live_system here{
+    test::with_keys({.workers = 2, .heartbeat = 100ms, .patience = 500ms})};
+  test::relay between{there.sys.listen("127.0.0.1:0")};
+  troupe::node n = here.sys.connect(
+    between.address(), {.deadline = 2s, .backoff = 20ms, .backoff_max = 100ms});
+  troupe::ref<tally> t = here.sys.spawn<tally>(on_node{n}, 1);
+
+  // What was under way fails, on both sides, and things go on once the network
+  // does.
+  void check_loss() {
+    auto f = t.ask<&tally::add>(1);
+    BOOST_CHECK_THROW(f.get(), troupe::node_lost);
+    BOOST_TEST(
+      eventually(10s, [&] { return there.sys.stats().actors_alive == 0; }));
+    between.hold(false, false);
+    BOOST_TEST(n.await_up(20s));
+    auto again = here.sys.spawn<tally>(on_node{n}, 5);
+    BOOST_TEST(again.ask<&tally::add>(1).get() == 6);
+    BOOST_CHECK_THROW(t.ask<&tally::add>(1).get(), troupe::error);
+  }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_CASE(that_is_slow_costs_time_alone, far_apart) {
+  between.delay(40ms);
+  const auto began = std::chrono::steady_clock::now();
+  BOOST_TEST(t.ask<&tally::add>(1).get() == 2);
+  BOOST_TEST((std::chrono::steady_clock::now() - began >= 80ms));
+  for (int i = 0; i < 10; ++i)
+    BOOST_TEST(t.ask<&tally::add>(1).get() == 3 + i);
+  BOOST_TEST(n.is_up());
+}
+
+BOOST_FIXTURE_TEST_CASE(that_is_cut_is_a_loss_for_both_sides, far_apart) {
+  between.hold(true, true);
+  check_loss();
+}
+
+BOOST_FIXTURE_TEST_CASE(that_is_cut_one_way_there_is_a_loss_too, far_apart) {
+  between.hold(true, false);
+  check_loss();
+}
+
+BOOST_FIXTURE_TEST_CASE(that_is_cut_one_way_back_is_a_loss_too, far_apart) {
+  between.hold(false, true);
+  check_loss();
+}
+
+BOOST_FIXTURE_TEST_CASE(that_stalls_for_less_than_patience_loses_nothing,
+                        far_apart) {
+  between.hold(true, true);
+  auto f = t.ask<&tally::add>(1);
+  BOOST_TEST(!f.wait_for(100ms));
+  between.hold(false, false);
+  BOOST_TEST(f.get() == 2);
+  BOOST_TEST(n.is_up());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

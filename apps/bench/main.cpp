@@ -79,8 +79,10 @@ void print_notes(const std::vector<std::string>& only) {
 bool needs_processes(int argc, char** argv) {
   const std::string_view first = argc > 1 ? argv[1] : "";
   const std::string_view second = argc > 2 ? argv[2] : "";
-  return first.starts_with("--troupe-")
-         || (first == "--run-one" && second.starts_with("process_"));
+  return first.starts_with("--troupe-") || first == "node" || first == "keys"
+         || (first == "--run-one"
+             && (second.starts_with("process_")
+                 || second.starts_with("node_")));
 }
 
 int run(const options& opts) {

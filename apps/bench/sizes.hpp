@@ -84,6 +84,10 @@ inline constexpr int large_samples = 9;
 inline constexpr int start_tasks = 10;
 inline constexpr int crash_samples = 100;
 
+/// Asks to another node, so many of them open at a time.
+inline constexpr int node_asks = 500'000;
+inline constexpr std::size_t node_window = 1'000;
+
 inline constexpr int submit_get_tasks = 300'000;
 inline constexpr int submit_many_tasks = 2'000'000;
 inline constexpr int map_elements = 10'000'000;

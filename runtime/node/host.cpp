@@ -26,7 +26,7 @@ constexpr std::size_t name_bytes_max = 256;
 constexpr std::chrono::seconds sweep_period{1};
 constexpr std::chrono::milliseconds goodbye_limit{1500};
 // A thread that looks around costs its core; answers come within this.
-constexpr std::int64_t spin_ns = 50'000;
+constexpr std::int64_t spin_ns = 100'000;
 
 std::uint64_t random_number() {
   std::random_device source;
@@ -48,7 +48,7 @@ host& host::of(detail::runtime& rt) {
 host::host(detail::runtime& rt)
   : runtime_(rt),
     incarnation_(random_number()),
-    loop_(std::min<std::int64_t>(spin_ns, rt.settings().spin_max.count())),
+    loop_(std::min<std::int64_t>(spin_ns, 2 * rt.settings().spin_max.count())),
     sweeper_(std::make_unique<asio::steady_timer>(*loop_.context())) {
   loop_.post([this] { sweep(); });
 }

@@ -15,6 +15,9 @@ namespace {
 
 // How long the thread leaves the loop to helpers.
 constexpr std::int64_t nap_ns = 200'000;
+// Sleeps below this are those of a conversation: it is worth to look around
+// before the next one.
+constexpr std::int64_t short_sleep_ns = 1'000'000;
 constexpr std::int64_t spin_least_ns = 2'000;
 constexpr int drain_rounds = 10'000;
 
@@ -164,7 +167,7 @@ void loop::run() {
     asleep_.store(false, std::memory_order_relaxed);
     give_up_driving();
     busy_at = sched::now_ns();
-    spin_ns = busy_at - slept_at < spin_max_ns_
+    spin_ns = busy_at - slept_at < short_sleep_ns
                 ? spin_max_ns_
                 : std::max(spin_least_ns, spin_ns / 2);
   }

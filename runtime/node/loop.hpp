@@ -26,6 +26,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -74,7 +76,7 @@ public:
     auto is_ready = ready();
     while (!is_ready && sched::now_ns() < until) {
       if (!try_turn())
-        sched::cpu_relax();
+        ::sched_yield(); // the other side may want this core
       is_ready = ready();
     }
     leave_help(is_ready);

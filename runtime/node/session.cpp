@@ -226,10 +226,11 @@ void session::on_end(std::exception_ptr why) {
     for (auto& [call, stop] : tasks_)
       stop.request_stop();
   }
-  closed(why);
-  host_.remove(*this);
+  // Who hears that a call is lost finds the node down, not this again.
   if (auto c = core_.lock())
     c->went_down(why);
+  closed(why);
+  host_.remove(*this);
 }
 
 void session::on_frame(const wire::frame_header& head,

@@ -44,6 +44,10 @@ std::span<const entry> our_workloads() {
     {"process_start", ours::process_start},
     {"process_crash", ours::process_crash},
     {"process_ask", ours::process_ask},
+    {"node_round_trip", ours::node_round_trip},
+    {"node_pipelined", ours::node_pipelined},
+    {"node_bytes", ours::node_bytes},
+    {"node_lost", ours::node_lost},
   };
   return all;
 }

@@ -55,6 +55,10 @@ figures process_bytes(const setting& how);
 figures process_start(const setting& how);
 figures process_crash(const setting& how);
 figures process_ask(const setting& how);
+figures node_round_trip(const setting& how);
+figures node_pipelined(const setting& how);
+figures node_bytes(const setting& how);
+figures node_lost(const setting& how);
 
 } // namespace ours
 } // namespace bench

@@ -4,6 +4,8 @@
 #include "peers/caf/setup.hpp"
 #include "run_one.hpp"
 
+#include <string_view>
+
 int main(int argc, char** argv) {
   using namespace bench::peer_caf;
   static constexpr bench::entry entries[] = {
@@ -17,6 +19,9 @@ int main(int argc, char** argv) {
     {"actors", actors},
     {"mailbox", mailbox},
     {"pipeline", pipeline},
+    {"node_round_trip", node_round_trip},
+    {"node_pipelined", node_pipelined},
+    {"node_bytes", node_bytes},
     {"thread_ring", thread_ring},
     {"counting", counting},
     {"fork_join", fork_join},
@@ -32,5 +37,7 @@ int main(int argc, char** argv) {
     {"logistic_map", logistic_map},
     {"bank_transaction", bank_transaction},
   };
+  if (argc == 2 && std::string_view{argv[1]} == "--caf-node")
+    return serve_node();
   return bench::run_one(entries, argc, argv);
 }

@@ -39,6 +39,12 @@ figures idle(const setting& how);
 figures actors(const setting& how);
 figures mailbox(const setting& how);
 figures pipeline(const setting& how);
+figures node_round_trip(const setting& how);
+figures node_pipelined(const setting& how);
+figures node_bytes(const setting& how);
+
+/// The other side of these.
+int serve_node();
 figures thread_ring(const setting& how);
 figures counting(const setting& how);
 figures fork_join(const setting& how);
