@@ -283,10 +283,12 @@ std::size_t frame_decoder::push(std::span<const std::byte> bytes) {
   const auto wanted = static_cast<std::size_t>(head_.payload_bytes)
                       - payload_.size();
   const auto count = std::min(bytes.size(), wanted);
-  // Room for all at once where it is little or where most of it is here;
-  // else the buffer doubles as bytes come in.
+  // Room for all at once where it is little or where an eighth of it is here;
+  // before that the buffer doubles as bytes come in. (Doubling to the end costs
+  // a large payload as much again in copies and fresh pages.)
   constexpr std::size_t trusted_bytes = std::size_t{1} << 20;
-  if (head_.payload_bytes <= trusted_bytes || count == wanted)
+  if (head_.payload_bytes <= trusted_bytes || count == wanted
+      || payload_.size() >= head_.payload_bytes / 8)
     payload_.reserve(static_cast<std::size_t>(head_.payload_bytes));
   payload_.append(bytes.first(count));
   return taken + count;

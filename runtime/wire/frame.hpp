@@ -3,8 +3,8 @@
 // bytes, a socket, or a message of a WebSocket. README.md draws the header.
 // Invariants: (1) every field of a header is checked before a byte of memory
 // is taken for it. (2) Memory for a payload follows what has arrived, not what
-// is claimed. (3) After an error a decoder gives nothing more: the connection
-// is over.
+// is claimed: eight times that at most. (3) After an error a decoder gives
+// nothing more: the connection is over.
 #pragma once
 
 #include "troupe/detail/wire/buffer.hpp"
