@@ -17,8 +17,6 @@ using wire::frame_kind;
 
 constexpr std::int64_t look_ns = 100'000;
 constexpr std::size_t name_bytes_max = 256;
-// Answers wait beyond the bound for calls; then the other side is cut off.
-constexpr std::size_t answers_factor = 4;
 
 /// Nothing goes beside a frame between nodes.
 class no_attachments final : public wire::attachment_carrier {
