@@ -132,17 +132,19 @@ private:
   int code_ = 0;
 };
 
-/// Keys for the tests of this process and its nodes, made once.
+/// Keys for the tests of this process and its nodes, made once; they go with
+/// the process.
 inline const folder& keys() {
-  static const auto* made = [] {
-    auto* f = new folder; // for the life of the program
-    program p{{"keys", "new"}, {"TROUPE_KEYS=" + (*f / "keys")}};
-    p.line();
-    if (p.wait() != 0)
-      throw std::runtime_error{"no keys could be made"};
-    return f;
-  }();
-  return *made;
+  struct made : folder {
+    made() {
+      program p{{"keys", "new"}, {"TROUPE_KEYS=" + (*this / "keys")}};
+      p.line();
+      if (p.wait() != 0)
+        throw std::runtime_error{"no keys could be made"};
+    }
+  };
+  static const made here;
+  return here;
 }
 
 /// Options of a system that has these keys.
