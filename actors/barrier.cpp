@@ -45,6 +45,7 @@ public:
   }
 
   void close() {
+    ++meetings_;
     is_closed_ = true;
     line_.fail_all(closed{"barrier::arrive_and_wait: it was closed"});
   }
@@ -63,12 +64,14 @@ private:
 
   void release() {
     ++round_;
+    ++meetings_;
     std::size_t place = 0;
     for (; !line_.empty(); line_.pop())
       line_.front().answer.try_set_value(place++);
   }
 
   void break_all(std::string why) {
+    ++meetings_;
     is_broken_ = true;
     why_ = std::move(why);
     line_.fail_all(broken_barrier{why_});
@@ -86,17 +89,24 @@ private:
   // Looks once this party's deadline has passed, if its round is still on.
   void watch() {
     auto left = remaining();
-    if (left == std::chrono::nanoseconds::max())
-      return;
-    after(left, [this, round = round_] {
-      if (round == round_)
+    if (left != std::chrono::nanoseconds::max())
+      look_in(left);
+  }
+
+  // Our timer may come before the one that ends the ask: then once more.
+  void look_in(std::chrono::nanoseconds d) {
+    after(d, [this, meeting = meetings_] {
+      if (meeting == meetings_)
         look_for_quitters();
+      if (meeting == meetings_)
+        look_in(std::chrono::milliseconds{1});
     });
   }
 
   const std::size_t parties_;
   std::uint64_t round_ = 0;
-  std::size_t look_at_ = 0; // the length of the line
+  std::uint64_t meetings_ = 0; // ended ones: met, broken or closed
+  std::size_t look_at_ = 0;    // the length of the line
   bool is_broken_ = false;
   bool is_closed_ = false;
   std::string why_;

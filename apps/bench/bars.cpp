@@ -31,9 +31,9 @@ std::vector<bar> bars_of(const std::vector<outcome>& all) {
 }
 
 std::string colour_of(const std::string& peer) {
-  static constexpr const char* colours[] = {
-    "#1f77b4", "#2ca02c", "#9467bd", "#8c564b",
-    "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"};
+  static constexpr const char* colours[] = {"#1f77b4", "#2ca02c", "#9467bd",
+                                            "#8c564b", "#e377c2", "#7f7f7f",
+                                            "#bcbd22", "#17becf"};
   auto names = peer_names();
   auto at = std::find(names.begin(), names.end(), peer) - names.begin();
   return colours[static_cast<std::size_t>(at) % std::size(colours)];
@@ -74,15 +74,16 @@ std::string svg_of(const std::vector<bar>& bars) {
       "<rect x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"12\" "
       "fill=\"{}\"/>\n<text x=\"{:.1f}\" y=\"{:.0f}\">{:.3g}x</text>\n",
       left - 8, y + 11, b.row, b.peer, from, y + 1,
-      std::abs(at(b.ratio) - at(1)), b.ratio < 1 ? "#d62728"
-                                                 : colour_of(b.peer),
+      std::abs(at(b.ratio) - at(1)),
+      b.ratio < 1 ? "#d62728" : colour_of(b.peer),
       std::max(at(b.ratio), at(1)) + 4, y + 11, b.ratio);
     y += line;
   }
   return text
-         + fmt::format("<path d=\"M{0:.1f} {1}V{2:.0f}\" stroke=\"#333\"/>\n"
-                       "</svg>\n",
-                       at(1), top - 6, height - 10);
+         + fmt::format(
+           "<path d=\"M{0:.1f} {1}V{2:.0f}\" stroke=\"#333\"/>\n"
+           "</svg>\n",
+           at(1), top - 6, height - 10);
 }
 
 } // namespace
