@@ -481,7 +481,7 @@ BOOST_FIXTURE_TEST_CASE(bytes_beyond_the_bound_are_rejected, listening) {
     test::with_keys({.workers = 2, .node_backlog_bytes_max = 1u << 20})};
   auto n = small.sys.connect(process.address());
   auto t = small.sys.spawn<tally>(on_node{n}, 1);
-  process.signal(SIGSTOP);
+  process.freeze();
   std::vector<troupe::future<std::size_t>> calls;
   auto rejected = false;
   const std::string text(100'000, 'x');

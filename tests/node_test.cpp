@@ -304,7 +304,7 @@ BOOST_FIXTURE_TEST_CASE(is_found_by_patience_when_it_is_frozen, pair) {
     test::with_keys({.workers = 2, .heartbeat = 50ms, .patience = 300ms})};
   auto m = impatient.sys.connect(process.address());
   auto d = impatient.sys.spawn<clerk>(on_node{m});
-  process.signal(SIGSTOP);
+  process.freeze();
   const auto began = std::chrono::steady_clock::now();
   BOOST_CHECK_THROW(d.ask<&clerk::pid>().get(), troupe::node_lost);
   BOOST_TEST((std::chrono::steady_clock::now() - began < 3s));

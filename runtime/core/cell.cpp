@@ -360,7 +360,7 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
         urgent = e->next;
         ++handled;
         if (has(ends) && !has(flag_down)) [[unlikely]]
-          e->ops->drop(e, drop_reason::stopped);
+          append_pending(e, e, 1); // dropped when nobody waits for it any more
         else
           run_message(e, at);
       }

@@ -113,11 +113,10 @@ std::uint64_t registry::spawned() const {
 
 runtime::runtime(system& facade, options opts)
   : facade_(facade),
-    options_(std::move(opts)),
+    options_((check_options(opts), std::move(opts))),
     home_(new home_block),
     threads_(options_.blocking_threads_max),
     config_(*this) {
-  check_options(options_);
   auto level = spdlog::level::from_str(options_.log_level);
   log_ = root_log().clone("troupe");
   log_->set_level(level);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "support/fixture.hpp"
+#include "support/processes.hpp"
 #include "troupe/node.hpp"
 #include "troupe/run.hpp"
 
@@ -101,6 +102,12 @@ public:
   void signal(int number) const {
     if (pid_ > 0 && !status_known_)
       ::kill(pid_, number);
+  }
+  /// Stops it: it runs no more when this returns.
+  void freeze() const {
+    signal(SIGSTOP);
+    BOOST_TEST_REQUIRE(
+      eventually(5s, [this] { return process_state(pid_) == 'T'; }));
   }
   void close_stdin() {
     if (in_ >= 0)
