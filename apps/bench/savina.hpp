@@ -61,6 +61,38 @@ inline constexpr int bank_accounts = 1'000;
 inline constexpr int bank_transfers = 50'000;
 inline constexpr int bank_balance = 1'000'000;
 
+inline constexpr int radix_values = 50'000; // scaled from 100,000
+inline constexpr int radix_bits = 60;
+
+inline constexpr int bank_channels = 8;
+inline constexpr int bank_columns = 32;     // scaled from 16,384
+inline constexpr int bank_samples = 20'000; // scaled from 34,816
+inline constexpr int bank_sample_max = 1'000;
+
+inline constexpr int sieve_below = 100'000;
+inline constexpr int sieve_primes = 9'592;
+inline constexpr int sieve_local_primes = 1'000; // in one actor
+
+inline constexpr int bitonic_values = 4'096;
+
+inline constexpr int web_nodes = 50'001; // scaled from 200,000
+inline constexpr int web_children = 10;
+inline constexpr int web_work = 500; // steps of a sequence
+
+inline constexpr int sorted_values = 1'000'000;
+inline constexpr int sorted_alone = 2'048; // fewer are not divided
+
+inline constexpr int searchers = 20;        // n-queens and A*
+inline constexpr int queens = 14;           // scaled from 12, which takes 5 ms
+inline constexpr int queens_alone_from = 4; // rows
+inline constexpr std::int64_t queens_solutions = 365'596;
+
+inline constexpr int grid_side = 100;  // scaled from 30, which takes 2 ms
+inline constexpr int grid_steps = 100; // of one searcher at a time
+
+inline constexpr int fibonacci_of = 25;
+inline constexpr int fibonacci_is = 75'025;
+
 constexpr double series_rate(int i) {
   return 3.46 + 0.0025 * i;
 }

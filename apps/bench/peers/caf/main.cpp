@@ -36,6 +36,15 @@ int main(int argc, char** argv) {
     {"smokers", smokers},
     {"logistic_map", logistic_map},
     {"bank_transaction", bank_transaction},
+    {"radix_sort", radix_sort},
+    {"filter_bank", filter_bank},
+    {"sieve", sieve},
+    {"bitonic_sort", bitonic_sort},
+    {"cobwebbed_tree", cobwebbed_tree},
+    {"quick_sort", quick_sort},
+    {"n_queens", n_queens},
+    {"a_star", a_star},
+    {"fibonacci", fibonacci},
   };
   if (argc == 2 && std::string_view{argv[1]} == "--caf-node")
     return serve_node();

@@ -59,5 +59,14 @@ figures barber(const setting& how);
 figures smokers(const setting& how);
 figures logistic_map(const setting& how);
 figures bank_transaction(const setting& how);
+figures radix_sort(const setting& how);
+figures filter_bank(const setting& how);
+figures sieve(const setting& how);
+figures bitonic_sort(const setting& how);
+figures cobwebbed_tree(const setting& how);
+figures quick_sort(const setting& how);
+figures n_queens(const setting& how);
+figures a_star(const setting& how);
+figures fibonacci(const setting& how);
 
 } // namespace bench::peer_caf
