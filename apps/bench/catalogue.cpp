@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include "catalogue.hpp"
+#include "savina.hpp"
 #include "sizes.hpp"
 
 namespace bench {
@@ -26,35 +27,53 @@ std::vector<row> section_rows() {
   return rows;
 }
 
-// One of the Savina suite: raw CAF beside it, the whole program's time.
-workload savina(const std::string& name, const std::string& says) {
-  return {name, "Savina: " + says, {"caf"}, {{name, "ms"}}};
+using sizes = std::vector<std::int64_t>;
+
+// One of the Savina suite: raw CAF beside it, the whole program's time; with
+// sizes, Go and Erlang too.
+workload suite(const std::string& name, const std::string& says, sizes n = {}) {
+  workload w{name, "Savina: " + says, {"caf"}, {{name, "ms"}}};
+  if (!n.empty())
+    w.peers.insert(w.peers.end(), {"go", "erlang"});
+  w.sizes = std::move(n);
+  return w;
+}
+
+// The same for a workload of our own.
+workload with(workload w, sizes n) {
+  w.sizes = std::move(n);
+  return w;
 }
 
 const std::vector<workload>& table() {
   static const std::vector<workload> all{
-    {"ping_pong",
-     "one pair, 1 M round trips by plain tells",
-     {"caf"},
-     {{"ping_pong", "ns/round trip", at_least(7, "caf")}}},
-    {"ask_loop",
-     "one actor asks another 500 k times, by coroutine",
-     {"caf"},
-     {{"ask_loop", "ns/ask", at_least(5, "caf")}},
-     "ours has the default deadline of 30 s on each ask, CAF's has none"},
-    {"many_to_one",
-     "4 senders tell one receiver 500 k messages each",
-     {"caf"},
-     {{"many_to_one", "ns/message", at_least(4.5, "caf")}}},
-    {"skynet",
-     "a tree of 10, 1,111,111 actors, sums its leaves",
-     {"caf"},
-     {{"skynet", "s", at_least(12, "caf")}}},
-    {"spawn",
-     "100 k actors from outside, one message each",
-     {"caf"},
-     {{"spawn", "ns/actor", at_least(3, "caf")},
-      {"spawn_bytes", "B/idle actor", at_most(320)}}},
+    with({"ping_pong",
+          "one pair, 1 M round trips by plain tells",
+          {"caf", "go", "erlang"},
+          {{"ping_pong", "ns/round trip", at_least(7, "caf")}}},
+         {ping_pong_rounds}),
+    with({"ask_loop",
+          "one actor asks another 500 k times, by coroutine",
+          {"caf", "erlang"},
+          {{"ask_loop", "ns/ask", at_least(5, "caf")}},
+          "ours has the default deadline of 30 s on each ask, CAF's has none"},
+         {ask_loop_asks}),
+    with({"many_to_one",
+          "4 senders tell one receiver 500 k messages each",
+          {"caf", "go", "erlang"},
+          {{"many_to_one", "ns/message", at_least(4.5, "caf")}}},
+         {many_senders, messages_per_sender}),
+    with({"skynet",
+          "a tree of 10, 1,111,111 actors, sums its leaves",
+          {"caf", "go", "erlang"},
+          {{"skynet", "s", at_least(12, "caf")}}},
+         {skynet_leaves}),
+    with({"spawn",
+          "100 k actors from outside, one message each",
+          {"caf", "go", "erlang"},
+          {{"spawn", "ns/actor", at_least(3, "caf")},
+           {"spawn_bytes", "B/idle actor", at_most(320)}}},
+         {spawned_actors}),
     {"wake",
      "ask an actor from outside after 15 ms idle, p50",
      {"caf"},
@@ -86,10 +105,11 @@ const std::vector<workload>& table() {
      {"asio", "std_async"},
      {{"submit_get", "ns/task", at_least(2, "asio")}},
      "std_async starts a thread per task: 20 k tasks, 100 at a time"},
-    {"submit_many",
-     "2 M tasks, nobody waits for each",
-     {"tbb", "asio"},
-     {{"submit_many", "ns/task", at_least(1.3, "tbb")}}},
+    with({"submit_many",
+          "2 M tasks, nobody waits for each",
+          {"tbb", "asio", "go"},
+          {{"submit_many", "ns/task", at_least(1.3, "tbb")}}},
+         {submit_many_tasks}),
     {"map",
      "10 M integers, trivial function, automatic chunks",
      {"tbb"},
@@ -98,66 +118,84 @@ const std::vector<workload>& table() {
      "results of pool.map one by one, in order, at flat memory"},
     {"guarded_counter",
      "8 actors, or threads, increment one value 1 M times",
-     {"locks"},
-     {{"guarded_counter", "ns/increment", at_least(1, "locks")},
+     {"mutex"},
+     {{"guarded_counter", "ns/increment", at_least(1, "mutex")},
       {"guarded_counter_waited", "ns/increment"}},
      "ours posts the increments and reads back at the end; _waited waits for "
      "each, as a lock does"},
     {"section",
      "8 actors, or threads, work for N ns in a critical section",
-     {"locks"},
+     {"mutex"},
      section_rows(),
      "section_N: N steps of about 1 ns each, posted by us; _waited waits for "
      "each call; --plot draws them",
      true,
      60s,
      false},
-    {"queue",
-     "4 producers, 4 consumers, capacity 1,024, 2 M items",
-     {"locks", "go"},
-     {{"queue", "ns/item", at_least(2, "locks"), at_least(0.5, "go")},
-      {"queue_single", "ns/item"}},
-     "ours puts and takes 64 at a time, the peers one by one; _single one by "
-     "one, each waited for and acknowledged"},
-    {"pipeline",
-     "8 stages, 1 M items",
-     {"caf"},
-     {{"pipeline", "ns/item", at_least(4, "caf")},
-      {"pipeline_tell", "ns/item"}},
-     "ours posts each item to the next stage, which shares envelopes; _tell "
-     "sends each in one of its own, as CAF does"},
+    with(
+      {"queue",
+       "4 producers, 4 consumers, capacity 1,024, 2 M items",
+       {"mutex", "go", "erlang", "python_threads"},
+       {{"queue", "ns/item", at_least(2, "mutex"), at_least(0.5, "go")},
+        {"queue_single", "ns/item"}},
+       "ours puts and takes 64 at a time, the peers one by one; _single one by "
+       "one, each waited for and acknowledged"},
+      {queue_sides, queue_capacity, queue_items}),
+    with(
+      {"pipeline",
+       "8 stages, 1 M items",
+       {"caf", "go", "erlang"},
+       {{"pipeline", "ns/item", at_least(4, "caf")},
+        {"pipeline_tell", "ns/item"}},
+       "ours posts each item to the next stage, which shares envelopes; _tell "
+       "sends each in one of its own, as CAF does"},
+      {pipeline_stages, pipeline_items}),
     {"restart",
      "a supervised child crashes; until the new one has answered, p50",
      {},
      {{"restart", "us", at_most(50)}}},
-    savina("thread_ring", "a token, 100 k hops round 100 actors"),
-    savina("counting", "1 M increments of a counter, one result"),
-    savina("fork_join", "10 k messages to each of 60 actors"),
-    savina("fork_join_create", "40 k actors with one message each"),
-    savina("chameneos", "200 k meetings of 100 chameneos in a mall"),
-    savina("big", "120 actors ping each other at random, 5 k times each"),
-    savina("dictionary", "20 actors, 10 k requests each, 1 in 10 writes"),
-    savina("sorted_list", "20 actors, 1 k requests each to a linked list"),
-    savina("bounded_buffer", "40 producers, 40 consumers, 50 places"),
-    savina("philosophers", "20 at a table, 2 k meals each"),
-    savina("barber", "5 k customers, 1 k seats, one barber"),
-    savina("smokers", "200 smokers, 1 k rounds, one at a time begins"),
-    savina("logistic_map", "10 series of 25 k terms, each asked for"),
-    savina("bank_transaction", "50 k transfers between 1,000 accounts"),
-    savina("radix_sort", "50 k numbers of 60 bits, an actor per bit"),
-    savina("filter_bank", "8 channels of filters, 20 k samples"),
-    savina("sieve", "primes below 100 k, 1,000 of them in an actor"),
-    savina("bitonic_sort",
-           "a network of 160 k comparing actors, 4,096 numbers"),
-    savina("cobwebbed_tree", "50 k nodes grow by chance, then all are visited"),
-    savina("quick_sort", "1 M numbers, two actors per division"),
-    savina("n_queens", "14 queens, 20 workers"),
-    savina("a_star", "a grid of 1 M nodes, searched by 20 workers"),
-    savina("fibonacci", "the 25th number, an actor per call"),
+    suite("thread_ring", "a token, 100 k hops round 100 actors",
+          {savina::ring_actors, savina::ring_hops}),
+    suite("counting", "1 M increments of a counter, one result",
+          {savina::counts}),
+    suite("fork_join", "10 k messages to each of 60 actors",
+          {savina::fork_actors, savina::fork_messages}),
+    suite("fork_join_create", "40 k actors with one message each",
+          {savina::fork_creates}),
+    suite("chameneos", "200 k meetings of 100 chameneos in a mall",
+          {savina::chameneos, savina::meetings}),
+    suite("big", "120 actors ping each other at random, 5 k times each",
+          {savina::big_actors, savina::big_pings}),
+    suite("dictionary", "20 actors, 10 k requests each, 1 in 10 writes"),
+    suite("sorted_list", "20 actors, 1 k requests each to a linked list"),
+    suite("bounded_buffer", "40 producers, 40 consumers, 50 places",
+          {savina::made_sides, savina::made_items, savina::made_work,
+           savina::buffer_places}),
+    suite("philosophers", "20 at a table, 2 k meals each"),
+    suite("barber", "5 k customers, 1 k seats, one barber"),
+    suite("smokers", "200 smokers, 1 k rounds, one at a time begins"),
+    suite("logistic_map", "10 series of 25 k terms, each asked for"),
+    suite("bank_transaction", "50 k transfers between 1,000 accounts"),
+    suite("radix_sort", "50 k numbers of 60 bits, an actor per bit"),
+    suite("filter_bank", "8 channels of filters, 20 k samples"),
+    suite(
+      "sieve", "primes below 100 k, 1,000 of them in an actor",
+      {savina::sieve_below, savina::sieve_local_primes, savina::sieve_primes}),
+    suite("bitonic_sort", "a network of 160 k comparing actors, 4,096 numbers"),
+    suite("cobwebbed_tree", "50 k nodes grow by chance, then all are visited"),
+    suite("quick_sort", "1 M numbers, two actors per division",
+          {savina::sorted_values, savina::sorted_alone}),
+    suite(
+      "n_queens", "14 queens, 20 workers",
+      {savina::queens, savina::queens_alone_from, savina::queens_solutions}),
+    suite("a_star", "a grid of 1 M nodes, searched by 20 workers"),
+    suite("fibonacci", "the 25th number, an actor per call",
+          {savina::fibonacci_of, savina::fibonacci_is}),
     {"process_round_trip",
      "one trivial task to a worker process and back, p50",
-     {"python_pool", "python_executor"},
-     {{"process_round_trip", "us", at_least(20, "python_pool")}}},
+     {"python_pool", "python_executor", "mpi"},
+     {{"process_round_trip", "us", at_least(20, "python_pool")}},
+     "MPI spins while it waits, on both sides"},
     {"process_map_1",
      "200 k trivial tasks in worker processes, chunks of 1",
      {"python_pool"},
@@ -168,7 +206,7 @@ const std::vector<workload>& table() {
      {{"process_map", "ns/element", at_least(5, "python_pool")}}},
     {"process_bytes",
      "64 MiB to a worker process, by value and as a blob, p50",
-     {"python_pool", "python_executor"},
+     {"python_pool", "python_executor", "mpi"},
      {{"process_bytes", "ms", at_least(10, "python_pool")},
       {"process_blob", "ms", at_least(100, "python_pool")}},
      "Python has no blob: both rows show its bytes"},
@@ -189,7 +227,7 @@ const std::vector<workload>& table() {
      false},
     {"process_ask",
      "ask an actor in a process of its own, beside a pool's round trip",
-     {},
+     {"mpi"},
      {{"process_ask", "us"}, {"process_ask_ratio", "x", at_most(1.2)}}},
     {"node_round_trip",
      "one ask to an actor in another process, over loopback, p50",
@@ -229,9 +267,17 @@ std::span<const workload> catalogue() {
 }
 
 std::span<const std::string> peer_names() {
-  static const std::vector<std::string> names{
-    "caf",   "tbb", "asio",        "std_async",
-    "locks", "go",  "python_pool", "python_executor"};
+  static const std::vector<std::string> names{"caf",
+                                              "go",
+                                              "erlang",
+                                              "mpi",
+                                              "tbb",
+                                              "asio",
+                                              "std_async",
+                                              "mutex",
+                                              "python_threads",
+                                              "python_pool",
+                                              "python_executor"};
   return names;
 }
 

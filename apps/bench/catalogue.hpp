@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,8 @@ struct workload {
   bool has_warm_up = true;
   std::chrono::seconds limit{60}; ///< for one run of one side
   bool is_quick = true;           ///< has its place in --quick
+  /// What a peer in another language needs to know, in its order.
+  std::vector<std::int64_t> sizes = {};
 };
 
 /// All workloads, in the order of the table.

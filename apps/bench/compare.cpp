@@ -5,7 +5,6 @@
 #include "child.hpp"
 #include "compile.hpp"
 #include "measure.hpp"
-#include "sizes.hpp"
 
 #include <boost/json/parse.hpp>
 
@@ -30,6 +29,11 @@ std::string program_of(const std::string& name) {
   return self.parent_path() / ("troupe-bench-" + name);
 }
 
+// Those that can't read sizes.hpp.
+bool needs_sizes(const std::string& name) {
+  return name == "go" || name == "erlang" || name == "python_threads";
+}
+
 figures run_process(const workload& what, const std::string& name,
                     const plan& how) {
   auto program = program_of(name);
@@ -37,9 +41,8 @@ figures run_process(const workload& what, const std::string& name,
     throw std::runtime_error("absent (its package was not found)");
   std::vector<std::string> command{program, "--run-one", what.name,
                                    std::to_string(how.workers)};
-  if (name == "go") // it can't read sizes.hpp
-    for (auto size : {std::int64_t{queue_sides}, std::int64_t{queue_capacity},
-                      std::int64_t{queue_items}})
+  if (needs_sizes(name))
+    for (auto size : what.sizes)
       command.push_back(std::to_string(size));
   auto end = run_child(command, what.limit);
   if (!end.failure.empty())
@@ -141,8 +144,11 @@ std::vector<outcome> compare(const workload& what, const plan& how,
   std::vector<outcome> result;
   for (auto& row : what.rows) {
     outcome o{row, sum_up(sides[0], row.name), {}};
+    // A peer need not have each of our rows; a failure is said once.
     for (std::size_t i = 1; i < sides.size(); ++i)
-      o.peers[sides[i].name] = sum_up(sides[i], row.name);
+      if (auto& s = sides[i];
+          s.failure.empty() ? s.values.contains(row.name) : result.empty())
+        o.peers[s.name] = sum_up(s, row.name);
     result.push_back(std::move(o));
   }
   return result;

@@ -70,7 +70,7 @@ std::vector<line> section_lines(const std::vector<outcome>& all) {
     auto x = section_ns(steps);
     if (auto* o = find(all, section_row(steps))) {
       add(lines[0], x, o->ours);
-      if (auto theirs = o->peers.find("locks"); theirs != o->peers.end())
+      if (auto theirs = o->peers.find("mutex"); theirs != o->peers.end())
         add(lines[2], x, theirs->second);
     }
     if (auto* o = find(all, section_row(steps) + "_waited"))

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-# Python's pools of processes, written as one would write them well. The name
-# that this file is run by says which: troupe-bench-python_pool or
-# troupe-bench-python_executor.
+# Python's pools of processes and its queue of threads, written as one would
+# write them well. The name that this file is run by says which:
+# troupe-bench-python_pool, _executor or _threads.
 import concurrent.futures
 import json
 import multiprocessing
+import queue
 import sys
+import threading
 import time
 
 ROUND_TRIPS = 2_000
@@ -137,6 +139,37 @@ def start(make, workers):
     return {"process_start": (time.perf_counter() - began) * 1e3}
 
 
+def threads_queue(sides, capacity, items):
+    items //= 10  # the figure is per item
+    shared = queue.Queue(capacity)
+    sums = []
+
+    def put(first):
+        for x in range(first, items, sides):
+            shared.put(x)
+
+    def take():
+        total = 0
+        while (x := shared.get()) is not None:
+            total += x
+        sums.append(total)
+
+    putters = [threading.Thread(target=put, args=(i,)) for i in range(sides)]
+    takers = [threading.Thread(target=take) for _ in range(sides)]
+    began = time.perf_counter()
+    for t in takers + putters:
+        t.start()
+    for t in putters:
+        t.join()
+    for _ in takers:
+        shared.put(None)
+    for t in takers:
+        t.join()
+    seconds = time.perf_counter() - began
+    expect(sum(sums), items * (items - 1) // 2)
+    return {"queue": seconds / items * 1e9}
+
+
 WORKLOADS = {
     "process_round_trip": round_trip,
     "process_map_1": map_1,
@@ -146,8 +179,11 @@ WORKLOADS = {
 }
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] != "--run-one":
-        sys.exit(f"usage: {sys.argv[0]} --run-one WORKLOAD WORKERS; the "
-                 f"workloads are {', '.join(WORKLOADS)}")
+    if len(sys.argv) < 4 or sys.argv[1] != "--run-one":
+        sys.exit(f"usage: {sys.argv[0]} --run-one WORKLOAD WORKERS [SIZE...]; "
+                 f"the workloads are queue, {', '.join(WORKLOADS)}")
+    if sys.argv[2] == "queue":
+        print(json.dumps(threads_queue(*map(int, sys.argv[4:]))))
+        sys.exit()
     make = Executor if sys.argv[0].endswith("python_executor") else Pool
     print(json.dumps(WORKLOADS[sys.argv[2]](make, int(sys.argv[3]))))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// troupe-bench-locks: threads that share by std::mutex and condition variables.
+// troupe-bench-mutex: threads that share by std::mutex and condition variables.
 
 #include "measure.hpp"
 #include "run_one.hpp"
