@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "support/watchdog.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -84,6 +86,12 @@ int work(troupe::system& sys, std::span<char*> args) {
         std::this_thread::sleep_for(1ms); // sleeps: until it is so
     ready();
     for_ever();
+  }
+  if (what == "hang") { // a test that waits for ever
+    test::watchdog dog{sys, 1s};
+    auto w = sys.spawn<worker>();
+    w.tell<&worker::nap>(1h);
+    sys.spawn<boss>(w).within(1h).ask<&boss::have_done>().get();
   }
   if (what == "unobserved")
     (void)sys.spawn<worker>().ask<&worker::fail>();

@@ -128,6 +128,15 @@ def signals():
                      r" of worker#\d+, 2 messages wait", text), text)
 
 
+def hangs():
+    code, out, err = run("hang")
+    expect("a test that hangs is ended, and says who waits for whom",
+           code == -signal.SIGABRT and "a test hangs" in err
+           and re.search(r"worker#\d+: worker::nap for \d+ ms", err)
+           and re.search(r"boss#\d+: in boss::have_done waits for worker::nap"
+                         r" of worker#\d+", err), f"{code}: {err}")
+
+
 def failures():
     code, out, err = run("failing")
     expect("a failing tell is logged with actor, method, type and text",
@@ -139,7 +148,7 @@ def failures():
            code == 0 and "worker::fail" in err and "index 7" in err, err)
 
 
-for part in (exit_codes, options, signals, failures):
+for part in (exit_codes, options, signals, hangs, failures):
     part()
 print(f"{len(faults)} faults")
 sys.exit(1 if faults else 0)

@@ -17,7 +17,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <ranges>
+#include <span> // std::ranges::view
 #include <tuple>
 #include <vector>
 
@@ -123,6 +123,32 @@ struct spread {
   }
 };
 
+// A range that is somewhere else: of one that can't be copied, or of two
+// iterators. Not the standard's: <ranges> is a tenth of what hello compiles.
+template <class Range>
+struct range_elsewhere {
+  Range* range = nullptr;
+
+  auto begin() const { return std::begin(*range); }
+  auto end() const { return std::end(*range); }
+};
+
+template <class Iterator, class End>
+struct range_between {
+  Iterator first;
+  End last;
+
+  Iterator begin() const { return first; }
+  End end() const { return last; }
+};
+
+template <class Range>
+constexpr bool is_elsewhere = std::ranges::view<Range>;
+template <class Range>
+constexpr bool is_elsewhere<range_elsewhere<Range>> = true;
+template <class Iterator, class End>
+constexpr bool is_elsewhere<range_between<Iterator, End>> = true;
+
 // What a map keeps of a range: a copy of what is named, so that it may go; a
 // view as the view it is; what can't be copied by reference.
 template <class Range>
@@ -134,7 +160,7 @@ auto hold_range(Range&& range) {
   else if constexpr (std::is_constructible_v<plain, Range>)
     return plain(std::forward<Range>(range));
   else
-    return std::ranges::ref_view<std::remove_reference_t<Range>>{range};
+    return range_elsewhere<std::remove_reference_t<Range>>{&range};
 }
 
 template <class Range>
@@ -161,7 +187,7 @@ constexpr bool owns_elements = false;
 template <class Range>
   requires requires(const Range& r) { *std::begin(r); }
 constexpr bool owns_elements<Range> =
-  !std::ranges::view<Range>
+  !is_elsewhere<Range>
   && std::is_const_v<std::remove_reference_t<decltype(*std::begin(
     std::declval<const Range&>()))>>;
 

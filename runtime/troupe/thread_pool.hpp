@@ -461,7 +461,7 @@ void thread_pool::for_each(F f, Range&& range, map_options opts) {
               opts);
   } else {
     auto results = map(std::move(f),
-                       std::ranges::subrange(first, std::end(range)), opts);
+                       detail::range_between{first, std::end(range)}, opts);
     std::exception_ptr error;
     for (auto i = results.begin(); i != results.end(); ++i) {
       try {
