@@ -27,12 +27,37 @@ std::vector<row> section_rows() {
   return rows;
 }
 
+std::vector<row> scale_rows() {
+  std::vector<row> rows;
+  for (auto n : scale_steps)
+    rows.push_back({scale_row(n), "ns/message"});
+  return rows;
+}
+
+std::vector<row> worker_rows() {
+  std::vector<row> rows;
+  for (unsigned n : worker_steps) {
+    rows.push_back({workers_row(n), "M messages/s"});
+    rows.back().higher_is_better = true;
+  }
+  return rows;
+}
+
+// Of a peer that can't read the steps: they come last.
+template <class Steps>
+std::vector<std::int64_t> with_steps(std::vector<std::int64_t> sizes,
+                                     const Steps& steps) {
+  sizes.insert(sizes.end(), std::begin(steps), std::end(steps));
+  return sizes;
+}
+
 using sizes = std::vector<std::int64_t>;
 
 // One of the Savina suite: raw CAF beside it, the whole program's time; with
 // sizes, Go and Erlang too.
 workload suite(const std::string& name, const std::string& says, sizes n = {}) {
   workload w{name, "Savina: " + says, {"caf"}, {{name, "ms"}}};
+  w.rows[0].is_savina = true;
   if (!n.empty())
     w.peers.insert(w.peers.end(), {"go", "erlang"});
   w.sizes = std::move(n);
@@ -94,6 +119,24 @@ const std::vector<workload>& table() {
      {{"actors_1k", "ns/message"},
       {"actors_1m", "ns/message"},
       {"actors_growth", "x", at_most(2)}}},
+    with({"actors_scale",
+          "1 M hops round rings of 10 to 1 M actors",
+          {"caf", "go"},
+          scale_rows(),
+          "scale_N: of N actors; --plot draws them",
+          false,
+          60s,
+          false},
+         with_steps({ring_tokens, scale_messages}, scale_steps)),
+    with({"workers",
+          "16 pairs play ping-pong on 1, 2 and 4 workers",
+          {"caf", "go"},
+          worker_rows(),
+          "workers_N: on N of them; --plot draws them",
+          false,
+          60s,
+          false},
+         with_steps({worker_pairs, worker_rounds}, worker_steps)),
     {"mailbox",
      "10 M messages, 1 k and 10 M at a time in a mailbox",
      {"caf"},

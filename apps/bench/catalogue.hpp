@@ -25,6 +25,8 @@ struct row {
   target goal = {};
   target also = {}; ///< a second one; both have to be met
   bool higher_is_better = false;
+  bool is_savina = false;
+  std::string reason = {}; ///< why a peer may be ahead of us here
 };
 
 struct workload {

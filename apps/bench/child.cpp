@@ -3,10 +3,12 @@
 #include "child.hpp"
 
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +46,36 @@ struct pipe_pair {
       close(end);
     end = -1;
   }
+};
+
+// Instructions of this thread and of the processes that it starts meanwhile:
+// it only waits for them.
+class instruction_counter {
+public:
+  instruction_counter() {
+    perf_event_attr what{};
+    what.size = sizeof what;
+    what.type = PERF_TYPE_HARDWARE;
+    what.config = PERF_COUNT_HW_INSTRUCTIONS;
+    what.inherit = 1;
+    what.exclude_kernel = 1;
+    what.exclude_hv = 1;
+    fd_ = static_cast<int>(
+      syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC));
+  }
+  instruction_counter(const instruction_counter&) = delete;
+  instruction_counter& operator=(const instruction_counter&) = delete;
+  ~instruction_counter() { pipe_pair::close_end(fd_); }
+
+  std::optional<double> value() const {
+    std::uint64_t n = 0;
+    if (fd_ < 0 || read(fd_, &n, sizeof n) != sizeof n)
+      return std::nullopt;
+    return static_cast<double>(n);
+  }
+
+private:
+  int fd_ = -1;
 };
 
 pid_t start(const std::vector<std::string>& command, const pipe_pair& out,
@@ -119,6 +151,7 @@ ending run_child(const std::vector<std::string>& command,
   pipe_pair out;
   pipe_pair err;
   int error = 0;
+  const instruction_counter instructions;
   auto due = std::chrono::steady_clock::now() + limit;
   auto pid = start(command, out, err, error);
   if (pid < 0) {
@@ -134,6 +167,9 @@ ending run_child(const std::vector<std::string>& command,
   rusage used{};
   wait4(pid, &status, 0, &used);
   result.cpu_seconds = seconds_of(used.ru_utime) + seconds_of(used.ru_stime);
+  result.switches = static_cast<double>(used.ru_nvcsw + used.ru_nivcsw);
+  result.peak_mib = static_cast<double>(used.ru_maxrss) / 1024;
+  result.instructions = instructions.value();
   if (!in_time)
     result.failure = "no end within " + std::to_string(limit.count()) + " ms";
   else if (WIFSIGNALED(status))

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ struct ending {
   std::string errors;
   std::string failure; ///< empty after exit code 0, else one readable line
   double cpu_seconds = 0;
+  double switches = 0; ///< times a thread gave its core up, or lost it
+  double peak_mib = 0;
+  std::optional<double> instructions; ///< none where they can't be counted
 };
 
 /// Runs `command` (its first word is a path or found in PATH) until it ends

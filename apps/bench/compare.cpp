@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <sstream>
 
 namespace bench {
 
@@ -19,7 +20,9 @@ namespace {
 struct series {
   std::string name;
   std::map<std::string, std::vector<double>> values;
+  std::map<std::string, std::vector<double>> counts;
   std::string failure;
+  double seconds = 0; // that it took, all runs
 };
 
 std::string program_of(const std::string& name) {
@@ -34,8 +37,8 @@ bool needs_sizes(const std::string& name) {
   return name == "go" || name == "erlang" || name == "python_threads";
 }
 
-figures run_process(const workload& what, const std::string& name,
-                    const plan& how) {
+std::vector<std::string> command_of(const workload& what,
+                                    const std::string& name, const plan& how) {
   auto program = program_of(name);
   if (!is_executable(program))
     throw std::runtime_error("absent (its package was not found)");
@@ -44,7 +47,13 @@ figures run_process(const workload& what, const std::string& name,
   if (needs_sizes(name))
     for (auto size : what.sizes)
       command.push_back(std::to_string(size));
-  auto end = run_child(command, what.limit);
+  return command;
+}
+
+// Its figures, by row; what it counted begins with #.
+figures run_process(const workload& what, const std::string& name,
+                    const plan& how) {
+  auto end = run_child(command_of(what, name, how), what.limit);
   if (!end.failure.empty())
     throw std::runtime_error(end.failure);
   figures found;
@@ -54,7 +63,35 @@ figures run_process(const workload& what, const std::string& name,
     std::string_view{end.output}.substr(at == std::string::npos ? 0 : at + 1));
   for (auto& [row, value] : line.as_object())
     found[row] = value.to_number<double>();
+  found["#switches"] = end.switches;
+  found["#cpu_ms"] = end.cpu_seconds * 1e3;
+  found["#peak_mib"] = end.peak_mib;
+  if (end.instructions)
+    found["#instructions"] = *end.instructions;
   return found;
+}
+
+// Of a program in C++, by a library that is loaded before it; its processes
+// are counted together.
+void count_allocations(series& of, const workload& what, const plan& how) {
+  auto library = program_of("allocations.so");
+  static constexpr std::string_view in_cpp[] = {"troupe", "caf",       "tbb",
+                                                "asio",   "std_async", "mutex"};
+  if (!of.failure.empty() || what.name == "compile" || !is_executable(library)
+      || std::find(std::begin(in_cpp), std::end(in_cpp), of.name)
+           == std::end(in_cpp))
+    return;
+  auto command = command_of(what, of.name, how);
+  command.insert(command.begin(), {"env", "LD_PRELOAD=" + library});
+  auto end = run_child(command, what.limit);
+  if (!end.failure.empty())
+    return;
+  std::istringstream in{end.errors};
+  double sum = 0;
+  for (std::string word; in >> word;)
+    if (double n = 0; word == "#allocations" && in >> n)
+      sum += n;
+  of.counts["allocations"] = {sum};
 }
 
 figures run_once(const workload& what, const std::string& name,
@@ -65,13 +102,16 @@ figures run_once(const workload& what, const std::string& name,
 }
 
 void add_run(series& to, const workload& what, const plan& how, bool counts) {
+  stopwatch watch;
   try {
     for (auto& [row, value] : run_once(what, to.name, how))
       if (counts)
-        to.values[row].push_back(value);
+        (row[0] == '#' ? to.counts[row.substr(1)] : to.values[row])
+          .push_back(value);
   } catch (const std::exception& failure) {
     to.failure = failure.what();
   }
+  to.seconds += watch.seconds();
 }
 
 side sum_up(const series& from, const std::string& row) {
@@ -121,25 +161,24 @@ std::optional<bool> outcome::is_met(const target& goal) const {
 
 std::vector<outcome> compare(const workload& what, const plan& how,
                              const progress& tell) {
-  std::vector<series> sides{{"troupe", {}, {}}};
+  std::vector<series> sides{{"troupe", {}, {}, {}}};
   for (auto& peer : what.peers)
     if (std::find(how.peers.begin(), how.peers.end(), peer) != how.peers.end())
-      sides.push_back({peer, {}, {}});
-  auto first = what.has_warm_up && !how.budget ? 0u : 1u;
-  stopwatch watch;
-  auto is_over = [&](unsigned run) {
-    return run > how.runs
-           || (how.budget && run > 1
-               && watch.seconds() * 1e3
-                    > static_cast<double>(how.budget->count()));
-  };
-  for (auto run = first; !is_over(run); ++run)
+      sides.push_back({peer, {}, {}, {}});
+  const auto budget = how.budget ? how.budget->count() * 1e-3 : 1e9;
+  for (auto run = what.has_warm_up && how.warms_up ? 0u : 1u; run <= how.runs;
+       ++run)
     for (auto& s : sides) {
-      if (!s.failure.empty())
+      if (!s.failure.empty() || (run > 1 && s.seconds > budget))
         continue;
       tell(what.name + " " + std::to_string(run) + "/"
            + std::to_string(how.runs) + " " + s.name);
       add_run(s, what, how, run > 0);
+    }
+  if (how.counts_allocations)
+    for (auto& s : sides) {
+      tell(what.name + " allocations " + s.name);
+      count_allocations(s, what, how);
     }
   std::vector<outcome> result;
   for (auto& row : what.rows) {
@@ -151,6 +190,9 @@ std::vector<outcome> compare(const workload& what, const plan& how,
         o.peers[s.name] = sum_up(s, row.name);
     result.push_back(std::move(o));
   }
+  for (auto& s : sides)
+    for (auto& [name, values] : s.counts)
+      result[0].counts[s.name][name] = quantile(values, 0.5);
   return result;
 }
 

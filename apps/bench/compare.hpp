@@ -17,8 +17,10 @@ struct plan {
   unsigned runs = 5;
   unsigned workers = 2;
   std::vector<std::string> peers; ///< those that the user wants
-  /// No warm-up, and no further round of a workload once it took this long.
+  bool warms_up = true;
+  /// A side that took this long in a workload is not run again there.
   std::optional<std::chrono::milliseconds> budget = {};
+  bool counts_allocations = false; ///< by one more run of each side in C++
 };
 
 /// The median of the runs, and how far they spread.
@@ -39,6 +41,8 @@ struct outcome {
   row what;
   side ours;
   std::map<std::string, side> peers;
+  /// In the first row of a workload: what each side counted, medians.
+  std::map<std::string, std::map<std::string, double>> counts = {};
 
   /// How many times better we are than `peer`, the median over the pairs of
   /// runs that followed each other; none without both figures.
@@ -53,8 +57,8 @@ struct outcome {
 using progress = std::function<void(const std::string&)>;
 
 /// Shape: ours, peer, ours, peer, ...: what disturbs the machine disturbs
-///        all. One round is a warm-up and is not counted. A side that fails
-///        is not run again.
+///        all. A first round may be a warm-up and is not counted. A side that
+///        fails is not run again.
 std::vector<outcome> compare(const workload& what, const plan& how,
                              const progress& tell);
 

@@ -3,6 +3,7 @@
 #include "machine.hpp"
 
 #include "bench_config.hpp"
+#include "child.hpp"
 
 #include <sched.h>
 #include <sys/utsname.h>
@@ -12,7 +13,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace bench {
 
@@ -45,6 +49,25 @@ unsigned usable() {
   return std::min(static_cast<unsigned>(CPU_COUNT(&set)), cgroup_cpus());
 }
 
+// 1706 -> 0.17.6
+std::string caf_version() {
+  auto n = std::atoi(TROUPE_BENCH_CAF);
+  return std::to_string(n / 10'000) + "." + std::to_string(n / 100 % 100) + "."
+         + std::to_string(n % 100);
+}
+
+// The first word with a digit in what a command says of itself.
+std::string version_of(const std::vector<std::string>& command) {
+  auto end = run_child(command, std::chrono::seconds{5});
+  if (!end.failure.empty())
+    return "";
+  std::istringstream in{end.output};
+  for (std::string word; in >> word;)
+    if (auto at = word.find_first_of("0123456789"); at != std::string::npos)
+      return word.substr(at);
+  return "";
+}
+
 } // namespace
 
 machine this_machine() {
@@ -61,6 +84,25 @@ machine this_machine() {
   m.build = TROUPE_BENCH_BUILD;
   getloadavg(&m.load_1m, 1);
   return m;
+}
+
+std::string peer_versions() {
+  const std::pair<const char*, std::string> all[] = {
+    {"CAF", caf_version()},
+    {"Go", version_of({"go", "version"})},
+    {"Erlang/OTP",
+     version_of({"erl", "-noshell", "-eval",
+                 "io:format(\"~s~n\",[erlang:system_info(otp_release)]),"
+                 "halt()."})},
+    {"Open MPI", version_of({"mpirun", "--version"})},
+    {"oneTBB", TROUPE_BENCH_TBB},
+    {"Boost.Asio", TROUPE_BENCH_BOOST},
+    {"Python", version_of({"python3", "--version"})}};
+  std::string text;
+  for (auto& [name, version] : all)
+    if (!version.empty())
+      text += (text.empty() ? "" : ", ") + std::string{name} + " " + version;
+  return text;
 }
 
 } // namespace bench

@@ -20,4 +20,7 @@ struct machine {
 
 machine this_machine();
 
+/// `CAF 0.17.6, Go 1.19.8, ...`: those that are there. Asks their programs.
+std::string peer_versions();
+
 } // namespace bench

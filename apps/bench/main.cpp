@@ -5,6 +5,7 @@
 #include "plot.hpp"
 #include "report.hpp"
 #include "run_one.hpp"
+#include "summary.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -28,6 +30,7 @@ struct options {
   std::string json_file;
   std::string plot_folder;
   std::string markdown_file;
+  bool makes_readme = false;
   bool is_quick = false;
   bool lists = false;
 };
@@ -47,19 +50,43 @@ void list() {
                fmt::join(w.peers, ", "));
 }
 
-void show_progress(const std::string& text) {
-  if (isatty(STDERR_FILENO) != 0)
-    fmt::print(stderr, "\r\033[K{}", text);
-}
+// One line on stderr that is written over and over, if that is a terminal.
+class progress_line {
+public:
+  explicit progress_line(std::size_t workloads) : all_(workloads) {}
+
+  void show(const std::string& text) const {
+    constexpr std::size_t width = 24;
+    if (isatty(STDERR_FILENO) == 0)
+      return;
+    auto filled = all_ == 0 ? width : width * done_ / all_;
+    auto s = static_cast<int>(watch_.seconds());
+    fmt::print(stderr, "\r\033[K[{:=<{}}{: <{}}] {}/{} {}:{:02} {}", "", filled,
+               "", width - filled, done_, all_, s / 60, s % 60, text);
+  }
+  void next() {
+    ++done_;
+    if (isatty(STDERR_FILENO) != 0)
+      fmt::print(stderr, "\r\033[K");
+  }
+
+private:
+  std::size_t all_, done_ = 0;
+  stopwatch watch_;
+};
 
 std::vector<outcome> run_all(const options& opts) {
   std::vector<outcome> all;
+  std::vector<const workload*> wanted;
+  for (auto& w : catalogue())
+    if (is_wanted(w, opts.only) && (!opts.is_quick || w.is_quick))
+      wanted.push_back(&w);
+  progress_line line{wanted.size()};
   fmt::print("{}", table_head());
-  for (auto& w : catalogue()) {
-    if (!is_wanted(w, opts.only) || (opts.is_quick && !w.is_quick))
-      continue;
-    auto found = compare(w, opts.how, show_progress);
-    show_progress("");
+  for (auto* w : wanted) {
+    auto found = compare(*w, opts.how,
+                         [&](const std::string& text) { line.show(text); });
+    line.next();
     for (auto& o : found)
       fmt::print("{}", table_lines(o));
     std::fflush(stdout);
@@ -85,37 +112,49 @@ bool needs_processes(int argc, char** argv) {
                  || second.starts_with("node_")));
 }
 
+bool write(const std::string& file, const std::string& text) {
+  std::ofstream out{file};
+  out << text;
+  return static_cast<bool>(out.flush());
+}
+
+// The first file or folder that can't be written; empty if all are.
+std::string write_files(const options& opts, const machine& where,
+                        const std::vector<outcome>& all) {
+  auto folder = opts.plot_folder;
+  if (opts.makes_readme) {
+    folder = "docs/bench";
+    std::error_code failed; // then writing fails too
+    std::filesystem::create_directories(folder, failed);
+  }
+  if (!opts.json_file.empty()
+      && !write(opts.json_file, to_json(where, opts.how, all)))
+    return opts.json_file;
+  if (!opts.markdown_file.empty()
+      && !write(opts.markdown_file, to_markdown(where, opts.how, all)))
+    return opts.markdown_file;
+  if (!folder.empty() && !(write_plots(folder, all) && write_bars(folder, all)))
+    return folder;
+  if (opts.makes_readme && !write_readme("README.md", where, opts.how, all))
+    return "README.md";
+  return "";
+}
+
 int run(const options& opts) {
   auto where = this_machine();
   fmt::print(
-    "{}, {} usable CPUs, {}, {}, {}\n{} workers, median of {}{} runs "
+    "{}, {} usable CPUs, {}, {}, {}\n{}\n{} workers, median of up to {} runs "
     "{} a warm-up; a ratio above 1: Troupe is ahead\n\n",
     where.cpu, where.usable_cpus, where.kernel, where.compiler, where.build,
-    opts.how.workers, opts.is_quick ? "up to " : "", opts.how.runs,
-    opts.is_quick ? "without" : "after");
+    peer_versions(), opts.how.workers, opts.how.runs,
+    opts.how.warms_up ? "after" : "without");
   auto all = run_all(opts);
-  fmt::print("{}", verdict(all));
+  if (opts.how.counts_allocations)
+    fmt::print("{}", counts_table(all));
+  fmt::print("{}", summary(all));
   print_notes(opts.only);
-  if (!opts.json_file.empty()) {
-    std::ofstream out{opts.json_file};
-    out << to_json(where, opts.how, all);
-    if (!out.flush()) {
-      fmt::print(stderr, "troupe-bench: cannot write {}\n", opts.json_file);
-      return 1;
-    }
-  }
-  if (!opts.markdown_file.empty()) {
-    std::ofstream out{opts.markdown_file};
-    out << to_markdown(where, opts.how, all);
-    if (!out.flush()) {
-      fmt::print(stderr, "troupe-bench: cannot write {}\n", opts.markdown_file);
-      return 1;
-    }
-  }
-  if (!opts.plot_folder.empty()
-      && !(write_plots(opts.plot_folder, all)
-           && write_bars(opts.plot_folder, all))) {
-    fmt::print(stderr, "troupe-bench: cannot write to {}\n", opts.plot_folder);
+  if (auto file = write_files(opts, where, all); !file.empty()) {
+    fmt::print(stderr, "troupe-bench: cannot write {}\n", file);
     return 1;
   }
   auto failed = [](auto& o) { return !o.ours.found; };
@@ -151,11 +190,17 @@ int main(int argc, char** argv) {
   app.add_option("--json", opts.json_file, "write the figures to this file");
   app
     .add_option("--plot", opts.plot_folder,
-                "draw ratios.svg, and section.svg if that is measured, in "
-                "this folder")
+                "draw ratios.svg, and actors.svg, workers.svg and section.svg "
+                "if they are measured, in this folder")
     ->check(CLI::ExistingDirectory);
   app.add_option("--markdown", opts.markdown_file,
                  "write the table to this file");
+  app.add_flag("--readme", opts.makes_readme,
+               "write the figures into README.md and plots into docs/bench of "
+               "this folder; a side that takes long runs fewer times");
+  app.add_flag("--counts", opts.how.counts_allocations,
+               "print what each side counted: messages, context switches, ...; "
+               "allocations by one more run of those in C++");
   app.add_flag("--quick", opts.is_quick,
                "2 minutes in all: fewer runs, no warm-up, without what takes "
                "long by itself");
@@ -172,8 +217,12 @@ int main(int argc, char** argv) {
     ->capture_default_str();
   app.add_flag("--list", opts.lists, "name the workloads and end");
   CLI11_PARSE(app, argc, argv);
-  if (opts.is_quick)
-    opts.how.budget = std::chrono::milliseconds{1'500};
+  if (opts.makes_readme)
+    opts.how.budget = std::chrono::milliseconds{3'000};
+  if (opts.is_quick) {
+    opts.how.budget = std::chrono::milliseconds{400};
+    opts.how.warms_up = false;
+  }
   if (opts.lists) {
     list();
     return 0;

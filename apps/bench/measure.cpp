@@ -30,6 +30,11 @@ double switches_of(const std::filesystem::path& status) {
 
 } // namespace
 
+figures& counted() {
+  static figures all;
+  return all;
+}
+
 double quantile(std::vector<double> xs, double p) {
   if (xs.empty())
     return 0;

@@ -25,6 +25,9 @@ struct setting {
 /// What one run found: row -> value in the row's unit.
 using figures = std::map<std::string, double>;
 
+/// What a side has counted by itself in this process: messages, steals, ...
+figures& counted();
+
 /// Seconds of wall-clock time since it was made.
 class stopwatch {
 public:

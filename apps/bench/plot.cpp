@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include "plot.hpp"
+#include "chart.hpp"
 #include "measure.hpp"
 #include "sizes.hpp"
 
@@ -12,34 +13,6 @@
 namespace bench {
 
 namespace {
-
-struct point {
-  double x, y; // nanoseconds
-};
-
-struct line {
-  std::string name;
-  std::string colour;
-  std::vector<point> points;
-};
-
-constexpr double width = 720, height = 480, left = 70, right = 20, top = 40,
-                 bottom = 60;
-
-// Powers of ten that hold all values.
-struct axis {
-  double low = 1, high = 10;
-
-  void take(double value) {
-    while (value < low)
-      low /= 10;
-    while (value > high)
-      high *= 10;
-  }
-  double part(double value) const {
-    return std::log10(value / low) / std::log10(high / low);
-  }
-};
 
 double section_ns(int steps) {
   constexpr int times = 2'000;
@@ -79,66 +52,6 @@ std::vector<line> section_lines(const std::vector<outcome>& all) {
   return lines;
 }
 
-std::string svg_of(const std::vector<line>& lines) {
-  axis x, y;
-  for (auto& l : lines)
-    for (auto& p : l.points) {
-      x.take(p.x);
-      y.take(p.y);
-    }
-  auto at_x = [&](double v) {
-    return left + x.part(v) * (width - left - right);
-  };
-  auto at_y = [&](double v) {
-    return height - bottom - y.part(v) * (height - top - bottom);
-  };
-  auto text = fmt::format(
-    "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" "
-    "font-family=\"sans-serif\" font-size=\"13\">\n"
-    "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n"
-    "<text x=\"{2}\" y=\"24\" font-size=\"16\">8 sharers of one value: time "
-    "per call by length of the critical section</text>\n",
-    width, height, left);
-  auto rule = [&](double x1, double y1, double x2, double y2) {
-    text += fmt::format(
-      "<path d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\" "
-      "stroke=\"#ccc\"/>\n",
-      x1, y1, x2, y2);
-  };
-  auto label = [&](double lx, double ly, const char* anchor,
-                   const std::string& s) {
-    text += fmt::format(
-      "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}"
-      "</text>\n",
-      lx, ly, anchor, s);
-  };
-  for (auto v = x.low; v <= x.high * 1.01; v *= 10) {
-    rule(at_x(v), top, at_x(v), height - bottom);
-    label(at_x(v), height - bottom + 18, "middle", fmt::format("{:g}", v));
-  }
-  for (auto v = y.low; v <= y.high * 1.01; v *= 10) {
-    rule(left, at_y(v), width - right, at_y(v));
-    label(left - 8, at_y(v) + 4, "end", fmt::format("{:g}", v));
-  }
-  label(width / 2, height - 16, "middle", "critical section, ns");
-  label(14, top - 8, "start", "ns per call");
-  auto key = top + 18;
-  for (auto& l : lines) {
-    std::string path;
-    for (auto& p : l.points)
-      path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L",
-                          at_x(p.x), at_y(p.y));
-    text += fmt::format(
-      "<path d=\"{}\" fill=\"none\" stroke=\"{}\" "
-      "stroke-width=\"2\"/>\n",
-      path, l.colour);
-    text += fmt::format("<text x=\"{}\" y=\"{}\" fill=\"{}\">{}</text>\n",
-                        left + 14, key, l.colour, l.name);
-    key += 18;
-  }
-  return text + "</svg>\n";
-}
-
 // The first length from which on `ours` is never slower.
 std::string crossover(const line& ours, const line& theirs) {
   std::string from = "nowhere";
@@ -151,18 +64,61 @@ std::string crossover(const line& ours, const line& theirs) {
   return from;
 }
 
-} // namespace
+bool write(const std::string& file, const chart& c) {
+  std::ofstream out{file};
+  out << svg_of(c);
+  return static_cast<bool>(out.flush());
+}
 
-bool write_plots(const std::string& folder, const std::vector<outcome>& all) {
+bool write_section(const std::string& folder, const std::vector<outcome>& all) {
   auto lines = section_lines(all);
   if (lines[0].points.empty())
     return true;
   for (auto i : {0u, 1u})
     fmt::print("section: {} is ahead of {} {}\n", lines[i].name, lines[2].name,
                crossover(lines[i], lines[2]));
-  std::ofstream out{folder + "/section.svg"};
-  out << svg_of(lines);
-  return static_cast<bool>(out.flush());
+  return write(folder + "/section.svg",
+               {"8 sharers of one value: time per call by length of the "
+                "critical section",
+                "critical section, ns", "ns per call", 10, 10, lines});
+}
+
+// A line for us and one for each peer, through the rows of such steps.
+template <class Steps, class Row>
+std::vector<line> lines_over(const std::vector<outcome>& all,
+                             const Steps& steps, Row row) {
+  std::vector<line> lines{{"Troupe", "#d62728", {}},
+                          {"CAF 0.17.6", "#1f77b4", {}},
+                          {"Go", "#2ca02c", {}}};
+  for (auto n : steps)
+    if (auto* o = find(all, row(n))) {
+      const auto x = static_cast<double>(n);
+      add(lines[0], x, o->ours);
+      for (auto i : {1u, 2u})
+        if (auto s = o->peers.find(i == 1 ? "caf" : "go"); s != o->peers.end())
+          add(lines[i], x, s->second);
+    }
+  return lines;
+}
+
+bool write_unless_empty(const std::string& file, const chart& c) {
+  return c.lines[0].points.empty() || write(file, c);
+}
+
+} // namespace
+
+bool write_plots(const std::string& folder, const std::vector<outcome>& all) {
+  return write_section(folder, all)
+         && write_unless_empty(
+           folder + "/actors.svg",
+           {"8 tokens hop round a ring: time per message by number of actors",
+            "actors", "ns per message", 10, 10,
+            lines_over(all, scale_steps, scale_row)})
+         && write_unless_empty(
+           folder + "/workers.svg",
+           {"16 pairs play ping-pong: messages per second by workers",
+            "workers", "M messages per second", 2, 2,
+            lines_over(all, worker_steps, workers_row)});
 }
 
 } // namespace bench

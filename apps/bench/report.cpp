@@ -11,6 +11,13 @@
 
 namespace bench {
 
+std::string number(double x) {
+  if (x == 0)
+    return "0";
+  auto digits = 2 - static_cast<int>(std::floor(std::log10(std::abs(x))));
+  return fmt::format("{:.{}f}", x, std::clamp(digits, 0, 6));
+}
+
 namespace {
 
 namespace json = boost::json;
@@ -18,14 +25,6 @@ namespace json = boost::json;
 constexpr auto line_format =
   "{:<15} {:<14} {:>26}  {:<10} {:>26} {:>8}  {:<14} "
   "{}\n";
-
-// Three significant digits, never an exponent.
-std::string number(double x) {
-  if (x == 0)
-    return "0";
-  auto digits = 2 - static_cast<int>(std::floor(std::log10(std::abs(x))));
-  return fmt::format("{:.{}f}", x, std::clamp(digits, 0, 6));
-}
 
 std::string text_of(const side& s) {
   if (!s.found)
@@ -58,8 +57,10 @@ std::string text_of(std::optional<bool> is_met) {
 json::object json_of(const side& s) {
   if (!s.found)
     return {{"error", s.failure}};
-  return {
-    {"median", s.found->median}, {"min", s.found->min}, {"max", s.found->max}};
+  return {{"median", s.found->median},
+          {"min", s.found->min},
+          {"max", s.found->max},
+          {"runs", s.found->values.size()}};
 }
 
 json::object json_of(const outcome& o) {
@@ -76,6 +77,14 @@ json::object json_of(const outcome& o) {
                       {"troupe", json_of(o.ours)},
                       {"peers", std::move(peers)},
                       {"ratio", std::move(ratios)}};
+  for (auto& [name, counts] : o.counts) {
+    json::object all;
+    for (auto& [what, n] : counts)
+      all[what] = n;
+    if (!result.contains("counts"))
+      result["counts"] = json::object{};
+    result["counts"].as_object()[name] = std::move(all);
+  }
   if (o.what.goal.kind != target::none)
     result["target"] = goals_of(o.what);
   if (auto is_met = o.is_met())
@@ -126,7 +135,7 @@ std::string verdict(const std::vector<outcome>& all) {
       else
         missed += " " + o.what.name;
     }
-  auto text = fmt::format("\n{} of {} targets met", met, judged);
+  auto text = fmt::format("{} of {} targets met", met, judged);
   return text + (missed.empty() ? "" : "; not met or not known:" + missed)
          + "\n";
 }
@@ -176,6 +185,7 @@ std::string to_json(const machine& m, const plan& how,
                         {"compiler", m.compiler},
                         {"build", m.build},
                         {"load_1m", m.load_1m},
+                        {"peers", peer_versions()},
                         {"workers", how.workers},
                         {"runs", how.runs}}},
                       {"rows", std::move(rows)}};

@@ -10,6 +10,9 @@
 
 namespace bench {
 
+/// Three significant digits, never an exponent.
+std::string number(double x);
+
 /// The head of the table, two lines.
 std::string table_head();
 
@@ -19,13 +22,14 @@ std::string table_lines(const outcome& o);
 /// The last lines: how many targets are met, and which are not.
 std::string verdict(const std::vector<outcome>& all);
 
-/// {"machine": {...}, "rows": [{"workload", "unit", "better", "troupe":
-/// {"median", "min", "max"}, "peers": {name: {...}}, "ratio": {name: x},
-/// "target", "met"}]}; a side without figures is {"error": text}.
 /// The table for a README, and what it was made with.
 std::string to_markdown(const machine& m, const plan& how,
                         const std::vector<outcome>& all);
 
+/// {"machine": {...}, "rows": [{"workload", "unit", "better", "troupe":
+/// {"median", "min", "max", "runs"}, "peers": {name: {...}}, "ratio": {name:
+/// x}, "counts": {side: {...}}, "target", "met"}]}; a side without figures is
+/// {"error": text}.
 std::string to_json(const machine& m, const plan& how,
                     const std::vector<outcome>& all);
 

@@ -41,7 +41,10 @@ int run_one(std::span<const entry> entries, int argc, char** argv) {
     if (std::strcmp(e.workload, argv[2]) != 0)
       continue;
     try {
-      print(e.run(how));
+      auto found = e.run(how);
+      for (auto& [name, n] : counted())
+        found["#" + name] = n;
+      print(found);
       return 0;
     } catch (const std::exception& failure) {
       std::fprintf(stderr, "%s: %s\n", e.workload, failure.what());

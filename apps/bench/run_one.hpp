@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // run_one: the frame of a child process that runs one workload.
 // Shape: PROGRAM --run-one WORKLOAD WORKERS -> one line of JSON on stdout:
-// {"skynet": 0.41}. A failure is a text on stderr and exit code 1.
+// {"skynet": 0.41, "#messages": 2222221}; what begins with # is a count and no
+// figure. A failure is a text on stderr and exit code 1.
 
 #pragma once
 

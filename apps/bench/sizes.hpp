@@ -33,6 +33,24 @@ inline constexpr int many_actors = 1'000'000;
 inline constexpr int ring_tokens = 8;
 inline constexpr int ring_messages = 4'000'000;
 
+/// The same with ever more actors, for a plot.
+inline constexpr int scale_steps[] = {10,     100,     1'000,
+                                      10'000, 100'000, 1'000'000};
+inline constexpr int scale_messages = 1'000'000;
+
+inline std::string scale_row(int actors) {
+  return "scale_" + std::to_string(actors);
+}
+
+/// 16 pairs play ping-pong, on so many workers.
+inline constexpr int worker_steps[] = {1, 2, 4};
+inline constexpr int worker_pairs = 16;
+inline constexpr int worker_rounds = 50'000; // each
+
+inline std::string workers_row(unsigned workers) {
+  return "workers_" + std::to_string(workers);
+}
+
 /// An actor tells itself so many messages before it may take the first.
 inline constexpr int shallow_mailbox = 1'000;
 inline constexpr int deep_mailbox = 10'000'000;

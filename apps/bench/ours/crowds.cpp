@@ -110,7 +110,7 @@ private:
 } // namespace
 
 figures many_to_one(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   gate done;
   auto run = [&](int each) {
     auto all = many_senders * each;
@@ -130,7 +130,7 @@ figures many_to_one(const setting& how) {
 }
 
 figures skynet(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   gate done;
   auto run = [&](std::int64_t leaves) {
     std::int64_t sum = 0;
@@ -147,7 +147,7 @@ figures skynet(const setting& how) {
 }
 
 figures spawn(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   gate done;
   std::vector<troupe::ref<idler>> held(spawned_actors);
   std::atomic<int> left{spawned_actors};

@@ -78,7 +78,7 @@ private:
 
 // Each knows the next from birth; one message closes the ring, another opens
 // it in the end.
-double ring_ns(troupe::system& sys, int size) {
+double ring_ns(troupe::system& sys, int size, int hops) {
   gate done;
   std::atomic<int> left{1};
   std::vector<troupe::ref<link>> ring(static_cast<std::size_t>(size));
@@ -97,7 +97,7 @@ double ring_ns(troupe::system& sys, int size) {
     return watch.ns_per(messages);
   };
   lap(size); // each has run once
-  auto ns = lap(ring_messages);
+  auto ns = lap(hops);
   left = 1;
   ring.front().tell<&link::connect>(troupe::ref<link>{});
   done.pass();
@@ -110,15 +110,23 @@ double ring_ns(troupe::system& sys, int size) {
 } // namespace
 
 figures actors(const setting& how) {
-  troupe::system sys{options_of(how)};
-  auto few = ring_ns(sys, few_actors);
-  auto many = ring_ns(sys, many_actors);
+  counted_system sys{how};
+  auto few = ring_ns(sys, few_actors, ring_messages);
+  auto many = ring_ns(sys, many_actors, ring_messages);
   return {
     {"actors_1k", few}, {"actors_1m", many}, {"actors_growth", many / few}};
 }
 
+figures actors_scale(const setting& how) {
+  counted_system sys{how};
+  figures found;
+  for (auto size : scale_steps)
+    found[scale_row(size)] = ring_ns(sys, size, scale_messages);
+  return found;
+}
+
 figures mailbox(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   gate done;
   auto run = [&](int depth) {
     auto a = sys.spawn<self_teller>(deep_mailbox / depth, std::ref(done));

@@ -127,7 +127,7 @@ figures node_bytes(const setting& how) {
 
 figures node_lost(const setting& how) {
   const key_folder keys;
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<double> ms;
   for (int i = 0; i < crash_samples; ++i) {
     there node{how};

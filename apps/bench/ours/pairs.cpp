@@ -6,6 +6,8 @@
 
 #include <troupe/troupe.hpp>
 
+#include <array>
+
 namespace bench::ours {
 
 namespace {
@@ -67,7 +69,7 @@ private:
 } // namespace
 
 figures ping_pong(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   gate done;
   auto run = [&](int rounds) {
     stopwatch watch;
@@ -80,8 +82,27 @@ figures ping_pong(const setting& how) {
   return {{"ping_pong", run(ping_pong_rounds)}};
 }
 
+figures workers(const setting&) {
+  figures found;
+  for (unsigned n : worker_steps) {
+    counted_system sys{setting{n}};
+    std::array<gate, worker_pairs> ends;
+    std::vector<troupe::ref<pinger>> all;
+    for (auto& end : ends)
+      all.push_back(sys.spawn<pinger>(sys.spawn<ponger>(), std::ref(end)));
+    stopwatch watch;
+    for (auto& p : all)
+      p.tell<&pinger::start>(worker_rounds, p);
+    for (auto& end : ends)
+      end.pass();
+    found[workers_row(n)] = 2e-6 * worker_pairs * worker_rounds
+                            / watch.seconds();
+  }
+  return found;
+}
+
 figures ask_loop(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   auto run = [&](int asks) {
     stopwatch watch;
     auto a = sys.spawn<asker>(sys.spawn<ponger>());

@@ -21,7 +21,7 @@ void check(const std::vector<int>& out) {
 } // namespace
 
 figures submit_get(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::thread_pool pool{sys, {.workers = how.workers}};
   auto run = [&](int n) {
     std::vector<troupe::future<int>> results;
@@ -41,7 +41,7 @@ figures submit_get(const setting& how) {
 }
 
 figures submit_many(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   auto run = [&](int n) {
     std::vector<int> out(static_cast<std::size_t>(n));
     troupe::thread_pool pool{sys, {.workers = how.workers}};
@@ -94,7 +94,7 @@ double median_of(int repeats,
 } // namespace
 
 figures map(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::thread_pool pool{sys, {.workers = how.workers}};
   return {{"map", median_of(map_repeats, for_each_ns, pool)},
           {"map_lazy", median_of(map_lazy_repeats, lazy_ns, pool)}};

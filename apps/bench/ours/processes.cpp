@@ -45,7 +45,7 @@ double p50_us(int samples, F once) {
 } // namespace
 
 figures process_round_trip(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::process_pool pool{sys, {.workers = how.workers}};
   auto once = [&](int i) {
     expect("a result", pool.submit(troupe::fn<&triple>, i).get(), trivial(i));
@@ -55,7 +55,7 @@ figures process_round_trip(const setting& how) {
 }
 
 figures process_map_1(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::process_pool pool{sys, {.workers = how.workers}};
   auto run = [&](int n) {
     std::int64_t sum = 0;
@@ -72,7 +72,7 @@ figures process_map_1(const setting& how) {
 }
 
 figures process_map(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::process_pool pool{sys, {.workers = how.workers}};
   auto run = [&](int n) {
     std::int64_t sum = 0;
@@ -88,7 +88,7 @@ figures process_map(const setting& how) {
 }
 
 figures process_bytes(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::process_pool pool{sys, {.workers = how.workers}};
   const std::vector<char> bytes(large_bytes, 'x');
   auto by_value = [&](int) {
@@ -110,7 +110,7 @@ figures process_bytes(const setting& how) {
 
 // Nothing was started before: the first time is the only one.
 figures process_start(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   {
     troupe::process_pool pool{sys, {.workers = how.workers}};
@@ -134,7 +134,7 @@ void hang() {
 } // namespace
 
 figures process_crash(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::process_pool pool{sys, {.workers = 1}};
   (void)pool.submit(troupe::fn<&triple>, 1).get();
   std::vector<double> error;
@@ -159,7 +159,7 @@ figures process_crash(const setting& how) {
 }
 
 figures process_ask(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   troupe::process_pool pool{sys, {.workers = 1}};
   auto there = sys.spawn<counter>(troupe::in_process{});
   auto ask = [&](int i) {

@@ -20,7 +20,7 @@ public:
 } // namespace
 
 figures wake(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   auto a = sys.spawn<answerer>();
   std::vector<double> us;
   for (int i = 0; i < wake_samples; ++i) {
@@ -34,7 +34,7 @@ figures wake(const setting& how) {
 }
 
 figures idle(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   auto a = sys.spawn<answerer>();
   std::this_thread::sleep_for(200ms); // what starting costs is not idling
   auto before = usage_now();

@@ -162,7 +162,7 @@ private:
 
 figures thread_ring(const setting& how) {
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::ref<ring_member>> all;
   stopwatch watch;
   for (int i = 0; i < ring_actors; ++i)
@@ -177,7 +177,7 @@ figures thread_ring(const setting& how) {
 }
 
 figures counting(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto p = sys.spawn<counting_producer>(sys.spawn<counter>());
   auto count = p.ask<&counting_producer::run>(counts).get();
@@ -188,7 +188,7 @@ figures counting(const setting& how) {
 
 figures fork_join(const setting& how) {
   finish end{fork_actors};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::ref<forked>> all;
   stopwatch watch;
   for (int i = 0; i < fork_actors; ++i)
@@ -204,7 +204,7 @@ figures fork_join(const setting& how) {
 
 figures fork_join_create(const setting& how) {
   finish end{fork_creates};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   for (int i = 0; i < fork_creates; ++i)
     sys.spawn<forked>(1, std::ref(end)).tell<&forked::work>(i);
@@ -217,7 +217,7 @@ figures fork_join_create(const setting& how) {
 figures chameneos(const setting& how) {
   finish end{savina::chameneos};
   troupe::ref<mall> m;
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   m = sys.spawn<mall>(&m);
   for (int i = 0; i < savina::chameneos; ++i) {
@@ -232,7 +232,7 @@ figures chameneos(const setting& how) {
 
 figures big(const setting& how) {
   finish end{big_actors};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   auto all = std::make_shared<std::vector<troupe::ref<pinger>>>();
   stopwatch watch;
   for (int i = 0; i < big_actors; ++i)

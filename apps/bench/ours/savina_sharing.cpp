@@ -265,7 +265,7 @@ auto sum_of(F& all) {
 } // namespace
 
 figures dictionary(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::future<int>> all;
   stopwatch watch;
   auto d = sys.spawn<key_table>();
@@ -279,7 +279,7 @@ figures dictionary(const setting& how) {
 }
 
 figures sorted_list(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::future<int>> all;
   stopwatch watch;
   auto l = sys.spawn<number_list>();
@@ -293,7 +293,7 @@ figures sorted_list(const setting& how) {
 }
 
 figures bounded_buffer(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::future<void>> in;
   std::vector<troupe::future<int>> out;
   stopwatch watch;
@@ -312,7 +312,7 @@ figures bounded_buffer(const setting& how) {
 }
 
 figures philosophers(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::future<void>> all;
   stopwatch watch;
   auto table = sys.spawn<arbiter>();
@@ -328,7 +328,7 @@ figures philosophers(const setting& how) {
 
 figures smokers(const setting& how) {
   finish end{smoke_rounds};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   troupe::semaphore table{sys};
   std::vector<troupe::ref<guest>> all;
@@ -347,7 +347,7 @@ figures smokers(const setting& how) {
 
 figures barber(const setting& how) {
   finish end{customers};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto b = sys.spawn<hairdresser>();
   auto room = sys.spawn<waiting_room>();
@@ -360,7 +360,7 @@ figures barber(const setting& how) {
 }
 
 figures logistic_map(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::future<double>> all;
   stopwatch watch;
   for (int i = 0; i < series; ++i)
@@ -376,7 +376,7 @@ figures logistic_map(const setting& how) {
 }
 
 figures bank_transaction(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   std::vector<troupe::ref<account>> accounts;
   std::vector<troupe::future<void>> all;
   stopwatch watch;

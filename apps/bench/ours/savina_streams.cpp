@@ -307,7 +307,7 @@ private:
 figures radix_sort(const setting& how) {
   const auto all = some_numbers(radix_values);
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto out = sys.spawn<order_check>(std::ref(end));
   troupe::ref<bit_sorter> first;
@@ -322,7 +322,7 @@ figures radix_sort(const setting& how) {
 
 figures filter_bank(const setting& how) {
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto bank = make_bank(sys, end);
   sys.spawn<sample_source>().tell<&sample_source::run>(bank);
@@ -334,7 +334,7 @@ figures filter_bank(const setting& how) {
 
 figures sieve(const setting& how) {
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto two = sys.spawn<prime_filter>(2, std::ref(end));
   sys.spawn<odd_source>().tell<&odd_source::run>(two);
@@ -347,7 +347,7 @@ figures sieve(const setting& how) {
 figures bitonic_sort(const setting& how) {
   const auto all = some_numbers(bitonic_values);
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto ends = sys.spawn<wire_ends>(std::ref(end));
   std::vector<troupe::ref<comparator>> first(all.size()); // of each wire

@@ -224,7 +224,7 @@ public:
 
 figures cobwebbed_tree(const setting& how) {
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto root = sys.spawn<web_root>(std::ref(end));
   root.tell<&web_root::begin>();
@@ -237,7 +237,7 @@ figures cobwebbed_tree(const setting& how) {
 figures quick_sort(const setting& how) {
   auto all = some_numbers(sorted_values);
   const auto sum = low_bits_of_sum(all);
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto sorted = sys.spawn<sorter>().ask<&sorter::sort>(std::move(all)).get();
   auto found = ms(watch);
@@ -250,7 +250,7 @@ figures quick_sort(const setting& how) {
 
 figures n_queens(const setting& how) {
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto f = sys.spawn<queens_foreman>(std::ref(end));
   f.tell<&queens_foreman::begin>();
@@ -263,7 +263,7 @@ figures n_queens(const setting& how) {
 figures a_star(const setting& how) {
   grid g;
   finish end{1};
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto f = sys.spawn<search_foreman>(std::ref(g), std::ref(end));
   f.tell<&search_foreman::begin>();
@@ -275,7 +275,7 @@ figures a_star(const setting& how) {
 }
 
 figures fibonacci(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   stopwatch watch;
   auto sum = sys.spawn<fibonacci_actor>()
                .ask<&fibonacci_actor::compute>(fibonacci_of)

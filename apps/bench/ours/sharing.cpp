@@ -214,13 +214,13 @@ int serve_after(int before, const troupe::ref<mortal>& child) {
 } // namespace
 
 figures guarded_counter(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   return {{"guarded_counter", count<&incrementer::post>(sys)},
           {"guarded_counter_waited", count<&incrementer::with>(sys)}};
 }
 
 figures section(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   figures found;
   for (auto steps : section_steps) {
     auto name = section_row(steps);
@@ -232,7 +232,7 @@ figures section(const setting& how) {
 }
 
 figures queue(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   return {
     {"queue",
      transfer<&producer::in_batches, &consumer::in_batches>(sys, queue_items)},
@@ -241,7 +241,7 @@ figures queue(const setting& how) {
 }
 
 figures pipeline(const setting& how) {
-  troupe::system sys{options_of(how)};
+  counted_system sys{how};
   return {{"pipeline", pass_on<true>(sys)},
           {"pipeline_tell", pass_on<false>(sys)}};
 }
@@ -249,7 +249,7 @@ figures pipeline(const setting& how) {
 figures restart(const setting& how) {
   auto options = options_of(how);
   options.log_level = "off";
-  troupe::system sys{options};
+  counted_system sys{options};
   auto sup = sys.supervise(
     {.intensity = restart_samples + 1,
      .backoff = {.first = 0s},

@@ -14,6 +14,8 @@ std::span<const entry> our_workloads() {
     {"wake", ours::wake},
     {"idle", ours::idle},
     {"actors", ours::actors},
+    {"actors_scale", ours::actors_scale},
+    {"workers", ours::workers},
     {"mailbox", ours::mailbox},
     {"submit_get", ours::submit_get},
     {"submit_many", ours::submit_many},
@@ -59,6 +61,15 @@ std::span<const entry> our_workloads() {
     {"node_lost", ours::node_lost},
   };
   return all;
+}
+
+ours::counted_system::~counted_system() {
+  const auto s = stats();
+  for (auto& [name, n] : {std::pair{"messages", s.messages},
+                          {"actors", s.actors_spawned},
+                          {"steals", s.steals},
+                          {"wakes", s.wakes}})
+    counted()[name] += static_cast<double>(n);
 }
 
 } // namespace bench

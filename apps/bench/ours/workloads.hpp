@@ -17,6 +17,15 @@ inline troupe::options options_of(const setting& how) {
   return {.workers = how.workers};
 }
 
+/// Leaves its statistics behind when it goes.
+class counted_system : public troupe::system {
+public:
+  using troupe::system::system;
+  explicit counted_system(const setting& how)
+    : troupe::system(options_of(how)) {}
+  ~counted_system();
+};
+
 figures ping_pong(const setting& how);
 figures ask_loop(const setting& how);
 figures many_to_one(const setting& how);
@@ -25,6 +34,8 @@ figures spawn(const setting& how);
 figures wake(const setting& how);
 figures idle(const setting& how);
 figures actors(const setting& how);
+figures actors_scale(const setting& how);
+figures workers(const setting& how);
 figures mailbox(const setting& how);
 figures submit_get(const setting& how);
 figures submit_many(const setting& how);

@@ -83,7 +83,7 @@ private:
 // Each knows the next from birth; one message closes the ring, another opens
 // it in the end. CAF's queues must stay short for that: stealing from a long
 // one takes as long as the queue is.
-double ring_ns(caf::actor_system& sys, int size) {
+double ring_ns(caf::actor_system& sys, int size, int hops) {
   gate done;
   std::atomic<int> left{1};
   std::vector<caf::actor> ring(static_cast<std::size_t>(size));
@@ -102,7 +102,7 @@ double ring_ns(caf::actor_system& sys, int size) {
     return watch.ns_per(messages);
   };
   lap(size); // each has run once
-  auto ns = lap(ring_messages);
+  auto ns = lap(hops);
   left = 1;
   caf::anon_send(ring.front(), start_atom::value, caf::actor{});
   done.pass();
@@ -117,10 +117,19 @@ double ring_ns(caf::actor_system& sys, int size) {
 figures actors(const setting& how) {
   config cfg{how};
   caf::actor_system sys{cfg};
-  auto few = ring_ns(sys, few_actors);
-  auto many = ring_ns(sys, many_actors);
+  auto few = ring_ns(sys, few_actors, ring_messages);
+  auto many = ring_ns(sys, many_actors, ring_messages);
   return {
     {"actors_1k", few}, {"actors_1m", many}, {"actors_growth", many / few}};
+}
+
+figures actors_scale(const setting& how) {
+  config cfg{how};
+  caf::actor_system sys{cfg};
+  figures found;
+  for (auto size : scale_steps)
+    found[scale_row(size)] = ring_ns(sys, size, scale_messages);
+  return found;
 }
 
 figures mailbox(const setting& how) {

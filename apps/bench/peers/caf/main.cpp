@@ -17,6 +17,8 @@ int main(int argc, char** argv) {
     {"wake", wake},
     {"idle", idle},
     {"actors", actors},
+    {"actors_scale", actors_scale},
+    {"workers", workers},
     {"mailbox", mailbox},
     {"pipeline", pipeline},
     {"node_round_trip", node_round_trip},

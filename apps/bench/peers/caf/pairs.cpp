@@ -3,6 +3,8 @@
 
 #include "peers/caf/setup.hpp"
 
+#include <array>
+
 namespace bench::peer_caf {
 
 namespace {
@@ -100,6 +102,26 @@ figures ping_pong(const setting& how) {
   };
   run(ping_pong_rounds / 10);
   return {{"ping_pong", run(ping_pong_rounds)}};
+}
+
+figures workers(const setting&) {
+  figures found;
+  for (unsigned n : worker_steps) {
+    config cfg{setting{n}};
+    caf::actor_system sys{cfg};
+    std::array<gate, worker_pairs> ends;
+    std::vector<caf::actor> all;
+    for (auto& end : ends)
+      all.push_back(sys.spawn<pinger>(sys.spawn<ponger>(), end));
+    stopwatch watch;
+    for (auto& p : all)
+      caf::anon_send(p, start_atom::value, worker_rounds);
+    for (auto& end : ends)
+      end.pass();
+    found[workers_row(n)] = 2e-6 * worker_pairs * worker_rounds
+                            / watch.seconds();
+  }
+  return found;
 }
 
 figures ask_loop(const setting& how) {

@@ -37,6 +37,8 @@ figures spawn(const setting& how);
 figures wake(const setting& how);
 figures idle(const setting& how);
 figures actors(const setting& how);
+figures actors_scale(const setting& how);
+figures workers(const setting& how);
 figures mailbox(const setting& how);
 figures pipeline(const setting& how);
 figures node_round_trip(const setting& how);

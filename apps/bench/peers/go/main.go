@@ -233,6 +233,77 @@ func pipeline(n sizes) figures {
 	return figures{"pipeline": found}
 }
 
+// Tokens hop round rings of so many goroutines.
+func actorsScale(n sizes) figures {
+	tokens, hops := n[0], n[1]
+	found := figures{}
+	for _, size := range n[2:] {
+		end := make(chan bool, tokens)
+		all := make([]chan int, size)
+		for i := range all {
+			all[i] = make(chan int, tokens)
+		}
+		for i := range all {
+			go func(from, to chan int) {
+				for left := range from {
+					if left > 0 {
+						to <- left - 1
+					} else {
+						end <- true
+					}
+				}
+			}(all[i], all[(i+1)%size])
+		}
+		lap := func(messages int) float64 {
+			start := time.Now()
+			for i := 0; i < tokens; i++ {
+				all[size/tokens*i] <- messages / tokens
+			}
+			for i := 0; i < tokens; i++ {
+				<-end
+			}
+			return nsPer(start, messages)
+		}
+		lap(size)
+		found[fmt.Sprintf("scale_%d", size)] = lap(hops)
+		for _, c := range all {
+			close(c)
+		}
+	}
+	return found
+}
+
+func workers(n sizes) figures {
+	pairs, rounds := n[0], n[1]
+	found := figures{}
+	for _, workers := range n[2:] {
+		runtime.GOMAXPROCS(workers)
+		var all sync.WaitGroup
+		all.Add(pairs)
+		start := time.Now()
+		for i := 0; i < pairs; i++ {
+			ping, pong := make(chan int), make(chan int)
+			go func() {
+				for left := range ping {
+					pong <- left - 1
+				}
+			}()
+			go func() {
+				for left := rounds; left > 0; left = <-pong {
+					ping <- left
+				}
+				close(ping)
+				all.Done()
+			}()
+		}
+		all.Wait()
+		messages := float64(2 * pairs * rounds)
+		found[fmt.Sprintf("workers_%d", workers)] =
+			messages / nsPer(start, 1) * 1e3
+	}
+	return found
+}
+
 // -- Savina ---------------------------------------------------------------------
 
 func threadRing(n sizes) figures {
@@ -633,7 +704,8 @@ func fibonacci(n sizes) figures {
 var workloads = map[string]func(sizes) figures{
 	"ping_pong": pingPong, "many_to_one": manyToOne, "skynet": skynet,
 	"spawn": spawn, "submit_many": submitMany, "queue": queue,
-	"pipeline": pipeline, "thread_ring": threadRing, "counting": counting,
+	"pipeline": pipeline, "actors_scale": actorsScale, "workers": workers,
+	"thread_ring": threadRing, "counting": counting,
 	"fork_join": forkJoin, "fork_join_create": forkJoinCreate,
 	"chameneos": chameneos, "big": big, "bounded_buffer": boundedBuffer,
 	"sieve": sieve, "quick_sort": sorted, "n_queens": nQueens,
