@@ -286,6 +286,8 @@ BOOST_AUTO_TEST_CASE(smoke) {
   }
 }
 
+BOOST_AUTO_TEST_SUITE(random_operations)
+
 BOOST_AUTO_TEST_CASE(each_does_what_the_std_container_does) {
   live_system live{{.workers = 2}, limit()};
   constexpr int players = 4;
@@ -331,3 +333,5 @@ BOOST_AUTO_TEST_CASE(rivals_lose_and_invent_nothing) {
     BOOST_TEST(s.available().get() == 3u);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

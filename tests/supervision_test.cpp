@@ -43,6 +43,8 @@ BOOST_AUTO_TEST_CASE(smoke) {
   BOOST_TEST(d.delay.count() == 0);
 }
 
+BOOST_AUTO_TEST_SUITE(what_follows_an_end)
+
 // Strategy x kind x exit x which of three children, the other two permanent and
 // running, or one of them temporary, or one of them down.
 BOOST_AUTO_TEST_CASE(the_grid) {
@@ -96,6 +98,8 @@ BOOST_AUTO_TEST_CASE(the_grid) {
           }
   BOOST_TEST(cells == 3 * 3 * 3 * 3 * 3);
 }
+
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(intensity)
 
