@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iterator>
 #include <numeric>
+#include <ranges>
 #include <string>
 #include <thread>
 #include <vector>

@@ -6,6 +6,7 @@
 #include "support/processes.hpp"
 
 #include <poll.h>
+#include <ranges>
 #include <set>
 #include <spawn.h>
 #include <sys/time.h>

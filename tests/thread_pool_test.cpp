@@ -9,6 +9,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <ranges>
 #include <set>
 #include <tuple>
 
