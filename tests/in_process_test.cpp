@@ -3,9 +3,12 @@
 #define BOOST_TEST_MODULE in_process
 #define BOOST_TEST_NO_MAIN
 #include "support/fixture.hpp"
+#include "support/huge_bytes.hpp"
+#include "troupe/serialize.hpp"
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,7 +18,16 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::eventually;
+using test::huge_bytes;
 using test::live_system;
+
+bool maps_memory(const std::string& name) {
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string line; std::getline(maps, line);)
+    if (line.find(name) != std::string::npos)
+      return true;
+  return false;
+}
 
 struct point {
   int x = 0;
@@ -34,6 +46,19 @@ public:
 
 private:
   int balance_ = 0;
+};
+
+// A string that knows whether it was decoded out of a sealed memfd.
+struct seen_by_block {
+  std::string bytes;
+  bool by_block = false;
+
+  template <class Archive>
+  void serialize(Archive& ar) {
+    ar(bytes);
+    if (Archive::is_loading::value)
+      by_block = maps_memory("memfd:troupe ");
+  }
 };
 
 class teller : public troupe::actor {
@@ -67,6 +92,23 @@ public:
     for (;;)
       ::usleep(1000); // sleeps: a method that never returns
   }
+  void compute(int ms) {
+    const auto until = std::chrono::steady_clock::now()
+                       + std::chrono::milliseconds{ms};
+    while (std::chrono::steady_clock::now() < until) {}
+  }
+  // What came, and whether it was read where the parent had written it.
+  std::pair<std::string, bool> twice(std::string s) const {
+    return {s + s, maps_memory("memfd:troupe.block")};
+  }
+  std::size_t kept_bytes() const { return kept_.size(); }
+  void keep(std::string s) { kept_ += s; }
+  int loans() const { return maps_memory("memfd:troupe.block") ? 1 : 0; }
+  seen_by_block seen_there(std::size_t size) const {
+    return {std::string(size, 'r')};
+  }
+  huge_bytes huge(std::size_t size) const { return huge_bytes(size); }
+  std::size_t size_of(const huge_bytes& b) const { return b.size(); }
   void bloat() {
     std::vector<std::string> all;
     for (;;)
@@ -84,6 +126,7 @@ public:
 private:
   troupe::ref<account> account_;
   std::vector<int> seen_;
+  std::string kept_;
 };
 
 struct refuses {
@@ -208,6 +251,59 @@ BOOST_FIXTURE_TEST_CASE(keeps_to_deadlines, office) {
   t.kill();
 }
 
+BOOST_FIXTURE_TEST_CASE(reads_large_arguments_where_they_were_written, office) {
+  for (std::size_t n : {std::size_t{100}, (std::size_t{1} << 20) + 1,
+                        std::size_t{5} << 20, std::size_t{5} << 20}) {
+    std::string text(n, 'x');
+    text[n / 2] = 'y';
+    const auto [back, by_block] = t.ask<&teller::twice>(text).get();
+    BOOST_TEST((back == text + text), n);
+    BOOST_TEST(by_block == (n > 100));
+  }
+  // The mapping stays for the next one, and goes when there is none.
+  BOOST_TEST(t.ask<&teller::loans>().get() == 1);
+  BOOST_TEST(
+    eventually(10s, [&] { return t.ask<&teller::loans>().get() == 0; }));
+}
+
+BOOST_FIXTURE_TEST_CASE(reads_large_messages_in_order, office) {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < 40; ++i) {
+    const auto n = i % 3 == 0 ? 100 : (std::size_t{1} << 20) + i;
+    sum += n;
+    t.tell<&teller::keep>(std::string(n, 'x'));
+    while (i % 8 == 7 && t.ask<&teller::kept_bytes>().get() != sum) {}
+  }
+  BOOST_TEST(t.ask<&teller::kept_bytes>().get() == sum);
+}
+
+BOOST_FIXTURE_TEST_CASE(answers_large_results_in_one_piece, office) {
+  const auto small = t.ask<&teller::seen_there>(100u).get();
+  BOOST_TEST(!small.by_block);
+  const auto n = (std::size_t{3} << 20) + 1;
+  const auto large = t.ask<&teller::seen_there>(n).get();
+  BOOST_TEST(large.by_block);
+  BOOST_TEST((large.bytes == std::string(n, 'r')));
+  BOOST_TEST(eventually(5s, [] { return !maps_memory("memfd:troupe "); }));
+}
+
+BOOST_FIXTURE_TEST_CASE(b07_refuses_what_is_too_large_by_name, office) {
+  const auto refuses = [](auto what) {
+    try {
+      (void)what();
+      BOOST_FAIL("it went through");
+    } catch (const troupe::bad_argument& e) {
+      BOOST_TEST(std::string{e.what()}.find("too large") != std::string::npos,
+                 e.what());
+    }
+  };
+  for (auto n : {test::past_2_gib, test::past_4_gib}) {
+    refuses([&] { return t.ask<&teller::size_of>(huge_bytes(n)).get(); });
+    refuses([&] { return t.ask<&teller::huge>(n).get(); });
+  }
+  BOOST_TEST(t.ask<&teller::withdraw>(30).get() == 70);
+}
+
 BOOST_AUTO_TEST_CASE(throws_what_its_constructor_throws) {
   live_system live;
   BOOST_CHECK_THROW((void)live.sys.spawn<refuses>(troupe::in_process{}, 3),
@@ -306,6 +402,40 @@ BOOST_AUTO_TEST_CASE(comes_when_it_takes_too_much_memory) {
     BOOST_TEST(e.why().out_of_memory);
     BOOST_TEST(e.why().reason.find("memory") != std::string::npos);
   }
+}
+
+BOOST_AUTO_TEST_CASE(comes_when_it_takes_too_much_cpu_time) {
+  live_system live;
+  auto t = live.sys.spawn<teller>(troupe::in_process{.cpu_time_max = 1s});
+  try {
+    t.ask<&teller::compute>(20'000).get();
+    BOOST_FAIL("it went on");
+  } catch (const troupe::worker_died& e) {
+    BOOST_TEST(e.why().reason.find("CPU time") != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(b28_of_one_that_was_stopped_comes_within_the_patience) {
+  live_system live;
+  auto t = live.sys.spawn<teller>(troupe::in_process{.heartbeat = 200ms});
+  const auto pid = t.ask<&teller::pid>().get();
+  BOOST_TEST(::kill(pid, SIGSTOP) == 0);
+  try {
+    t.ask<&teller::pid>().get();
+    BOOST_FAIL("it answered");
+  } catch (const troupe::worker_died& e) {
+    BOOST_TEST(e.why().reason.find("no sign of life") != std::string::npos);
+  }
+  BOOST_TEST(eventually(5s, [&] { return is_gone(pid); }));
+  BOOST_TEST(eventually(5s, [&] { return !t.is_alive(); }));
+}
+
+BOOST_AUTO_TEST_CASE(does_not_come_to_one_that_computes_long) {
+  live_system live;
+  auto t = live.sys.spawn<teller>(troupe::in_process{.heartbeat = 200ms});
+  const auto pid = t.ask<&teller::pid>().get();
+  t.ask<&teller::compute>(1'500).get();
+  BOOST_TEST(t.ask<&teller::pid>().get() == pid);
 }
 
 BOOST_AUTO_TEST_CASE(is_followed_by_another_process_under_a_supervisor) {

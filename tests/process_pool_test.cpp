@@ -3,6 +3,7 @@
 // options. How it lives with crashes is in process_crash_test.cpp.
 #define BOOST_TEST_MODULE process_pool
 #define BOOST_TEST_NO_MAIN
+#include "support/huge_bytes.hpp"
 #include "support/processes.hpp"
 
 #include <filesystem>
@@ -416,6 +417,25 @@ BOOST_AUTO_TEST_CASE(a75_large_things_travel_both_ways) {
     text[0] = 'z';
     BOOST_TEST((back.get() == text), n);
   }
+}
+
+BOOST_AUTO_TEST_CASE(b07_what_is_too_large_is_refused_by_name) {
+  bench t{1};
+  const auto pid = t.pool.submit([] { return ::getpid(); }).get();
+  for (auto n : {test::past_2_gib, test::past_4_gib}) {
+    BOOST_TEST(contains(text_thrown<troupe::bad_argument>([&] {
+                          (void)t.pool.submit(
+                            [](const test::huge_bytes& b) { return b.size(); },
+                            test::huge_bytes(n));
+                        }),
+                        "too large"));
+    auto f =
+      t.pool.submit([](std::size_t size) { return test::huge_bytes(size); }, n);
+    BOOST_TEST(contains(
+      text_thrown<troupe::bad_argument>([&] { (void)f.get(); }), "too large"));
+  }
+  // Nobody died of it.
+  BOOST_TEST(t.pool.submit([] { return ::getpid(); }).get() == pid);
 }
 
 // Where a large argument stood serves the next one, and goes when none comes.

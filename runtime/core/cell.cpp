@@ -327,7 +327,7 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
   context_scope scope{this, home().rt};
   at.self.store(this, std::memory_order_relaxed);
   if (w == nullptr)
-    at.since.store(sched::now_ns(), std::memory_order_relaxed);
+    at.since.store(sched::coarse_now_ns(), std::memory_order_relaxed);
   std::size_t handled = 0;
   auto result = awaiting_message;
   for (;;) {

@@ -282,7 +282,7 @@ void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
     limit_ns = to->home().ask_deadline_ns;
     now = sched::coarse_now_ns();
   } else {
-    now = sched::now_ns();
+    now = sched::now_for_ns(limit_ns);
   }
   auto due = limit_ns > sched::never_ns - now ? sched::never_ns
                                               : now + limit_ns;

@@ -5,9 +5,13 @@
 #include "core/remote.hpp"
 #include "core/runtime.hpp"
 #include "process/host.hpp"
+#include "wire/block.hpp"
 #include "wire/peer.hpp"
 
+#include <fmt/format.h>
+
 #include <csignal>
+#include <deque>
 
 namespace troupe::process {
 
@@ -25,6 +29,7 @@ public:
     : peer(rt),
       host_(host::of(rt)),
       grace_ns_(where.grace.count()),
+      heartbeat_ns_(where.heartbeat.count()),
       class_name_(std::move(class_name)) {}
 
   void start(const in_process& where) {
@@ -35,13 +40,13 @@ public:
              .cpu_seconds = where.cpu_time_max.count(),
              .open_files = where.open_files_max,
              .nice = where.nice});
-    const std::lock_guard guard{mutex_};
     child_ = std::move(started);
+    worker_.store(child_.get(), std::memory_order_release);
   }
 
   /// The stand-in came to nothing.
   void give_up() {
-    if (auto c = worker())
+    if (auto* c = worker())
       c->condemn("its constructor failed", SIGKILL);
   }
 
@@ -60,7 +65,7 @@ public:
   }
 
   void look(detail::state_base& s) noexcept override {
-    if (auto c = worker())
+    if (auto* c = worker())
       c->pump_until(sched::now_ns() + look_ns, [&s] { return s.is_settled(); });
   }
 
@@ -68,40 +73,35 @@ public:
 
   void on_frame(child&, const wire::frame_header& head,
                 std::span<const std::byte> payload, incoming& road) override {
-    if (head.kind != wire::frame_kind::hello)
+    if (head.kind == wire::frame_kind::credit)
+      take_back_loan();
+    else if (head.kind != wire::frame_kind::hello)
       receive(head, payload, road);
   }
-  void on_pumped(child&) override {}
+  void on_pumped(child&) override { pumps_.fetch_add(1); }
 
   void on_end(child&, certificate why) override {
     why.task = class_name_;
     why.attempt = 1;
-    {
-      const std::lock_guard guard{mutex_};
-      child_.reset(); // each holds the other
-    }
     if (why.exit_code == 0 && why.reason.empty())
       closed(std::make_exception_ptr(
         actor_stopped{class_name_ + ": its process has ended"}));
     else
       closed(std::make_exception_ptr(worker_died{std::move(why)}));
+    {
+      const std::lock_guard guard{lent_mutex_};
+      lent_.clear();
+      lent_bytes_ = 0;
+    }
     host_.remove(this);
   }
 
   std::int64_t tick(std::int64_t now) override {
-    const auto due = end_by_.load();
-    if (due == 0)
-      return INT64_MAX;
-    if (now < due)
-      return due;
-    end_by_.store(0);
-    if (auto c = worker())
-      c->condemn("it did not end when told to", SIGKILL);
-    return INT64_MAX;
+    return std::min(look_at_end(now), look_at_heartbeat(now));
   }
   bool is_idle() override { return !has_open_calls(); }
   void on_stop() override {
-    if (auto c = worker())
+    if (auto* c = worker())
       c->condemn("the system has stopped", SIGKILL);
     closed(std::make_exception_ptr(
       actor_stopped{class_name_ + ": the system has stopped"}));
@@ -113,20 +113,104 @@ protected:
                 wire::attachments& road) override {
     auto header = head;
     header.attachments = static_cast<std::uint32_t>(road.attached.size());
-    if (auto c = worker())
-      c->send(header, payload, &road);
+    auto* c = worker();
+    if (c == nullptr)
+      return;
+    c->send(header, payload, &road);
+    if (head.kind == wire::frame_kind::call && heartbeat_ns_ > 0)
+      host_.tick_by(sched::coarse_now_ns() + heartbeat_ns_ / 2);
   }
+
+  // Large arguments stay where they were encoded until the other side has read
+  // them. One thread at a time, so that they come back in the order they went.
+  void transmit_buffer(const wire::frame_header& head, wire::buffer payload,
+                       wire::attachments& road) override {
+    auto header = head;
+    const auto size = payload.size();
+    if (size < attached_bytes_min || worker() == nullptr) {
+      transmit(header, payload.bytes(), road);
+      return;
+    }
+    const std::lock_guard guard{lent_mutex_};
+    if (!attach_bytes(payload, road)) {
+      transmit(header, payload.bytes(), road);
+      return;
+    }
+    header.flags |= attached_payload;
+    lent_.push_back(road.attached.back());
+    lent_bytes_ += size;
+    try {
+      transmit(header, payload.bytes(), road);
+    } catch (...) {
+      lent_.pop_back();
+      lent_bytes_ -= size;
+      throw;
+    }
+    host_.tick_by(sched::now_ns() + wire::idle_ns); // blocks are looked after
+  }
+
   bool has_room() override {
-    auto c = worker();
-    return c == nullptr || c->backlog_bytes() < backlog_bytes_max;
+    const auto* c = worker();
+    return c == nullptr
+           || c->backlog_bytes() + lent_bytes_.load() < backlog_bytes_max;
   }
   std::string name() const override { return "process of " + class_name_; }
 
 private:
-  std::shared_ptr<child> worker() {
-    const std::lock_guard guard{mutex_};
-    return child_;
+  // Null before it was started. Valid as long as we are: an ended child has let
+  // go of us.
+  child* worker() const noexcept {
+    return worker_.load(std::memory_order_acquire);
   }
+  void take_back_loan() {
+    std::shared_ptr<const wire::segment> back; // outlives the lock
+    const std::lock_guard guard{lent_mutex_};
+    if (lent_.empty())
+      throw decode_error{"a loan came back that nobody gave"};
+    back = std::move(lent_.front());
+    lent_.pop_front();
+    lent_bytes_ -= back->size_bytes();
+  }
+
+  std::int64_t look_at_end(std::int64_t now) {
+    const auto due = end_by_.load();
+    if (due == 0)
+      return INT64_MAX;
+    if (now < due)
+      return due;
+    end_by_.store(0);
+    if (auto* c = worker())
+      c->condemn("it did not end when told to", SIGKILL);
+    return INT64_MAX;
+  }
+
+  // Its watcher answers pings, whatever the actor does.
+  std::int64_t look_at_heartbeat(std::int64_t now) {
+    auto* c = worker();
+    if (heartbeat_ns_ <= 0 || c == nullptr || c->has_ended()
+        || (!has_open_calls() && !c->has_backlog())) {
+      heard_ = 0;
+      return INT64_MAX;
+    }
+    auto limit = heartbeat_ns_;
+    if (c->pid() == 0) // it is being started
+      limit = std::max<std::int64_t>(
+        limit, std::chrono::nanoseconds{birth_limit}.count());
+    const auto pumps = pumps_.load();
+    if (heard_ == 0 || std::exchange(seen_pumps_, pumps) != pumps
+        || (pongs_ != pings_ && c->last_pong() == pings_)) {
+      pongs_ = pings_; // each counts once
+      heard_ = now;
+    }
+    if (now - heard_ >= limit)
+      c->condemn(fmt::format("no sign of life for {} ms (was it stopped?)",
+                             limit / 1'000'000),
+                 SIGKILL);
+    else if (now - heard_ >= limit / 2)
+      c->ping(++pings_);
+    return std::max(heard_ + limit / 2, now + limit / 8);
+  }
+
   void end_within(std::int64_t ns) {
     const auto due = sched::now_ns() + ns;
     auto now = end_by_.load();
@@ -138,11 +222,20 @@ private:
   }
 
   host& host_;
-  const std::int64_t grace_ns_;
+  const std::int64_t grace_ns_, heartbeat_ns_;
   const std::string class_name_;
-  std::mutex mutex_;
-  std::shared_ptr<child> child_; // under mutex_
+  std::shared_ptr<child> child_; // set once, by `start`
+  std::atomic<child*> worker_{nullptr};
   std::atomic<std::int64_t> end_by_{0};
+
+  std::mutex lent_mutex_;
+  std::deque<std::shared_ptr<const wire::segment>> lent_; // under lent_mutex_
+  std::atomic<std::size_t> lent_bytes_{0};                // likewise written
+
+  std::atomic<std::uint64_t> pumps_{0};
+  // Of the host's thread:
+  std::uint64_t pings_ = 0, pongs_ = 0, seen_pumps_ = 0;
+  std::int64_t heard_ = 0; // when it last showed a sign; 0: it owes nothing
 };
 
 } // namespace

@@ -38,6 +38,8 @@ public:
       take(head, payload, road);
     }))
       any = true;
+    if (!any)
+      worker_.show_room();
     return any;
   }
 
@@ -71,6 +73,13 @@ protected:
                 wire::attachments& road) override {
     worker_.send(head, payload, road);
   }
+  void transmit_buffer(const wire::frame_header& head, wire::buffer payload,
+                       wire::attachments& road) override {
+    auto header = head;
+    if (payload.size() >= attached_bytes_min && attach_bytes(payload, road))
+      header.flags |= attached_payload;
+    worker_.send(header, payload.bytes(), road);
+  }
   std::string name() const override { return worker_.name(); }
   void on_export_gone(std::uint64_t number) override {
     if (number != 1)
@@ -87,7 +96,21 @@ private:
       over_.store(true);
       return;
     }
-    receive(head, payload, road);
+    if ((head.flags & attached_payload) == 0) {
+      receive(head, payload, road);
+      return;
+    }
+    try {
+      worker_.with_payload(head, payload, road,
+                           [&](auto bytes) { receive(head, bytes, road); });
+    } catch (...) {
+      if (head.call == 0)
+        throw;
+      answer_error(head.call, std::current_exception());
+    }
+    // Read: whoever lent it may have it back.
+    wire::attachments none;
+    worker_.send({.kind = wire::frame_kind::credit}, {}, none);
   }
 
   void read_for_main() {
@@ -96,10 +119,9 @@ private:
       changed_.wait(guard, [this] { return main_blocks_.load(); });
       is_reading_ = true;
       guard.unlock();
-      while (main_blocks_.load()) {
-        read();
-        worker_.wait_for([this] { return !main_blocks_.load(); });
-      }
+      while (main_blocks_.load())
+        if (!read())
+          worker_.wait_for([this] { return !main_blocks_.load(); });
       guard.lock();
       is_reading_ = false;
       changed_.notify_all();
@@ -116,7 +138,11 @@ private:
   std::thread reader_;
 };
 
+thread_local bool is_main = false;
+
 void tell_main(void* of) {
+  if (is_main) // it looks before it sleeps
+    return;
   std::atomic_thread_fence(std::memory_order_seq_cst);
   static_cast<worker*>(of)->wake();
 }
@@ -128,6 +154,7 @@ void host_actor(worker& w, const wire::frame_header& head,
   options opts;
   static_cast<void>(read_options(opts, {}));
   opts.workers = 1;
+  is_main = true;
   // Never destroyed: the process ends with it.
   auto& sys = *new system{opts};
   auto peer = std::make_shared<hosted>(sys.runtime(), w);
@@ -135,7 +162,9 @@ void host_actor(worker& w, const wire::frame_header& head,
   m.options.own_thread = true;
   m.options.driver = {&tell_main, &w};
   try {
-    peer->invoke(wire::entry_kind::actor, head.name, payload, road, &m);
+    w.with_payload(head, payload, road, [&](auto bytes) {
+      peer->invoke(wire::entry_kind::actor, head.name, bytes, road, &m);
+    });
   } catch (...) {
     peer->answer_error(head.call, std::current_exception());
     w.end();

@@ -408,7 +408,9 @@ void child::has_died(const report* seen, std::string why, bool memory_killer) {
     c.out_of_memory = true;
     c.reason = "the system's memory killer";
   }
-  owner_->on_end(*this, std::move(c));
+  // It may hold us: from here on nobody pumps, and nobody asks for it.
+  const auto owner = std::move(owner_);
+  owner->on_end(*this, std::move(c));
 }
 
 } // namespace troupe::process

@@ -153,7 +153,7 @@ private:
   void enter() noexcept;
 
   host& host_;
-  const std::shared_ptr<child_owner> owner_;
+  std::shared_ptr<child_owner> owner_; // whoever pumps; null once it has ended
   const std::uint64_t number_;
   shared_memory memory_;
   shared_page& page_;

@@ -98,9 +98,18 @@ public:
   }
 
   void consume(std::size_t n) noexcept {
-    const auto taken = taken_.load(std::memory_order_relaxed) + n;
-    taken_.store(taken, std::memory_order_relaxed);
-    state_->taken.store(taken, std::memory_order_release);
+    skip(n);
+    show();
+  }
+
+  /// In two steps: the writer gets its room back when that is shown.
+  void skip(std::size_t n) noexcept {
+    taken_.store(taken_.load(std::memory_order_relaxed) + n,
+                 std::memory_order_relaxed);
+  }
+  void show() noexcept {
+    state_->taken.store(taken_.load(std::memory_order_relaxed),
+                        std::memory_order_release);
   }
 
   [[nodiscard]] ring_state& state() const noexcept { return *state_; }

@@ -9,6 +9,7 @@
 #include "sched/futex.hpp"
 #include "troupe/detail/wire/names.hpp"
 #include "troupe/error.hpp"
+#include "wire/block.hpp"
 #include "wire/failure.hpp"
 #include "wire/frame.hpp"
 
@@ -34,6 +35,8 @@ namespace troupe::process {
 namespace {
 
 constexpr unsigned results_per_bell = 16;
+// What was read is told in pieces: each costs a full fence.
+constexpr std::size_t unshown_bytes_max = ring_bytes / 8;
 constexpr std::int64_t memory_look_ns = 5'000'000;
 
 std::int64_t resident_bytes(int statm) {
@@ -67,7 +70,8 @@ worker::worker(descriptor socket, descriptor memory, descriptor bell,
     requests_(page_.requests, memory_.requests()),
     responses_(page_.responses, memory_.responses()),
     memory_max_(limits.memory_bytes),
-    statm_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {
+    statm_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)),
+    loans_(limits.memory_bytes == 0) {
   node_ = "process " + std::to_string(::getpid());
 }
 
@@ -83,6 +87,8 @@ void worker::run() {
     ring_bell();
   }
   while (!over_) {
+    if (!has_request())
+      show_room();
     wait_for([] { return false; });
     read_frame([this](auto& head, auto payload, auto& road) {
       handle(head, payload, road);
@@ -101,7 +107,15 @@ void worker::consume_first() {
 }
 
 void worker::consume(std::size_t n) {
-  requests_.consume(n);
+  requests_.skip(n);
+  unshown_bytes_ += n;
+  if (unshown_bytes_ >= unshown_bytes_max)
+    show_all_room();
+}
+
+void worker::show_all_room() {
+  unshown_bytes_ = 0;
+  requests_.show();
   std::atomic_thread_fence(std::memory_order_seq_cst);
   auto& waits = page_.requests.writer_waits;
   if (waits.load(std::memory_order_relaxed) != 0) {
@@ -145,22 +159,22 @@ void worker::handle(const wire::frame_header& head,
     detail::current.deadline =
       now + static_cast<std::int64_t>(head.deadline_us) * 1'000;
   try {
-    if ((head.flags & attached_payload) == 0) {
-      perform(head, payload, road);
-    } else {
-      // The arguments stand in the last descriptor.
-      if (road.fds.empty() || payload.size() != sizeof(std::uint64_t))
-        throw decode_error{"large arguments that did not come"};
-      std::uint64_t size = 0;
-      std::memcpy(&size, payload.data(), sizeof(size));
-      const auto bytes = wire::segment::borrow(road.fds.back().release(), size);
-      road.fds.pop_back();
-      perform(head, {bytes->data(), bytes->size_bytes()}, road);
-    }
+    perform(head, payload, road);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "troupe: a worker can't go on: %s\n", e.what());
     std::abort();
   }
+}
+
+// They stand in the last descriptor.
+loan worker::take_loan(std::span<const std::byte> payload, incoming& road) {
+  std::uint64_t size = 0;
+  if (road.fds.empty() || payload.size() != sizeof(size))
+    throw decode_error{"large arguments that did not come"};
+  std::memcpy(&size, payload.data(), sizeof(size));
+  auto memfd = std::move(road.fds.back());
+  road.fds.pop_back();
+  return loans_.take(std::move(memfd), size);
 }
 
 void worker::perform(const wire::frame_header& head,
@@ -176,9 +190,11 @@ void worker::perform(const wire::frame_header& head,
       {.kind = wire::frame_kind::result, .call = head.call},
       {},
       &results};
-    wire::reader args{payload, {}, &road};
-    wire::invocation call{args, frame.payload(), nullptr, stop_.get_token()};
-    entry->invoke(call);
+    with_payload(head, payload, road, [&](auto bytes) {
+      wire::reader args{bytes, {}, &road};
+      wire::invocation call{args, frame.payload(), nullptr, stop_.get_token()};
+      entry->invoke(call);
+    });
     frame.header().attachments =
       static_cast<std::uint32_t>(results.attached.size());
     frame.finish();
@@ -291,20 +307,27 @@ void worker::watch() {
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   ::prctl(PR_SET_NAME, "troupe.watcher");
   const auto limited = memory_max_ > 0 && statm_;
+  auto has_loans = false; // mapped, maybe: looked after
   baseline_ = resident_bytes(statm_.get());
   for (;;) {
     pollfd readable{socket_.get(), POLLIN, 0};
-    const auto n = ::poll(&readable, 1,
-                          limited ? static_cast<int>(memory_look_ns / 1'000'000)
-                                  : -1);
-    if (n > 0 && !read_notes())
+    const auto wait_ns = limited     ? memory_look_ns
+                         : has_loans ? wire::idle_ns / 2
+                                     : -1'000'000;
+    const auto n = ::poll(&readable, 1, static_cast<int>(wait_ns / 1'000'000));
+    if (n > 0 && !read_notes(has_loans))
       end_group();
+    if (n == 0 && has_loans) {
+      has_loans = loans_.trim(sched::now_ns());
+      const std::lock_guard guard{mutex_};
+      has_loans = has_loans || !fds_.empty();
+    }
     if (limited)
       check_memory();
   }
 }
 
-bool worker::read_notes() {
+bool worker::read_notes(bool& has_fds) {
   for (;;) {
     note what;
     auto got = receive_record(socket_.get(),
@@ -325,6 +348,7 @@ bool worker::read_notes() {
       case note::kind::attachments:
         fds_.push_back(std::move(got.fds));
         has_fds_.notify_one();
+        has_fds = true;
         break;
     }
   }

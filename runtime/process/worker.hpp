@@ -7,6 +7,7 @@
 #pragma once
 
 #include "process/channel.hpp"
+#include "process/loans.hpp"
 #include "process/zygote.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
@@ -38,6 +39,12 @@ public:
   template <class Take>
   bool read_frame(Take take);
   [[nodiscard]] bool has_request() const { return !requests_.is_empty(); }
+  /// Tells the parent of all the room that there is: whoever reads does so
+  /// before he sleeps.
+  void show_room() {
+    if (unshown_bytes_ != 0)
+      show_all_room();
+  }
   /// Sleeps until a request is there or `wake` was called or `ready()`.
   template <class Ready>
   void wait_for(Ready ready);
@@ -46,6 +53,12 @@ public:
   void send(const wire::frame_header& head, std::span<const std::byte> payload,
             wire::attachments& road);
   [[nodiscard]] const std::string& name() const { return node_; }
+  /// Calls `use` with the payload of a frame, wherever it stands.
+  /// Errors: decode_error (it stands nowhere).
+  template <class Use>
+  void with_payload(const wire::frame_header& head,
+                    std::span<const std::byte> payload, incoming& road,
+                    Use use);
   /// The frame that is being handled is over, though `take` does not return.
   void consume_first();
   /// Ends the process in good order.
@@ -55,12 +68,14 @@ private:
   // -- main thread ------------------------------------------------------------
 
   void consume(std::size_t n);
+  void show_all_room();
   void handle(const wire::frame_header& head,
               std::span<const std::byte> payload, incoming& road);
   bool begin(std::uint64_t call);
   void end_task();
   void perform(const wire::frame_header& head,
                std::span<const std::byte> payload, incoming& road);
+  loan take_loan(std::span<const std::byte> payload, incoming& road);
   void send_bytes(std::span<const std::byte> frame);
   void send_fds(const wire::attachments& road);
   void ring_bell();
@@ -70,7 +85,7 @@ private:
   // -- watcher thread ---------------------------------------------------------
 
   void watch();
-  bool read_notes();
+  bool read_notes(bool& has_fds);
   void check_memory();
   std::vector<descriptor> take_fds(std::size_t n);
 
@@ -83,6 +98,7 @@ private:
   unsigned unrung_ = 0;   // under send_mutex_
   const std::int64_t memory_max_;
   const descriptor statm_;
+  loans loans_;
   pthread_t main_{};
   std::string node_;
   std::int64_t spin_ns_ = spin_most_ns;
@@ -96,6 +112,7 @@ private:
   std::stop_source stop_;                   // under mutex_
   std::atomic<std::int64_t> baseline_{0};   // resident when it began
   std::size_t in_place_bytes_ = 0; // of the frame that is being handled
+  std::size_t unshown_bytes_ = 0;  // read, and the parent does not know
   bool over_ = false;
 };
 
@@ -126,6 +143,16 @@ bool worker::read_frame(Take take) {
     take(frame.head, frame.payload.bytes(), road);
   }
   return true;
+}
+
+template <class Use>
+void worker::with_payload(const wire::frame_header& head,
+                          std::span<const std::byte> payload, incoming& road,
+                          Use use) {
+  if ((head.flags & attached_payload) == 0)
+    use(payload);
+  else
+    use(take_loan(payload, road).bytes());
 }
 
 template <class Ready>

@@ -21,6 +21,13 @@ inline std::int64_t coarse_now_ns() {
   return ts.tv_sec * 1'000'000'000LL + ts.tv_nsec;
 }
 
+/// The time that a limit of `limit_ns` counts from: the kernel's tick for what
+/// is so far away that a tick is nothing.
+inline std::int64_t now_for_ns(std::int64_t limit_ns) {
+  constexpr std::int64_t far_ns = 10'000'000'000;
+  return limit_ns >= far_ns ? coarse_now_ns() : now_ns();
+}
+
 /// No deadline: later than every time.
 inline constexpr std::int64_t never_ns = INT64_MAX;
 

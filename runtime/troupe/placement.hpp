@@ -29,6 +29,9 @@ struct in_process {
   int nice = 0;
   /// After a kill it is ended by force this much later.
   std::chrono::nanoseconds grace = std::chrono::milliseconds{200};
+  /// A process that shows no sign of life for so long while it owes answers (it
+  /// was stopped, say) is ended. A busy one does show signs. 0: never.
+  std::chrono::nanoseconds heartbeat = std::chrono::seconds{10};
 };
 
 /// On another machine: `sys.spawn<T>(on_node{n}, args...)`; see node.hpp. It

@@ -87,8 +87,8 @@ std::int64_t limit_of(const frame_header& head) {
 std::uint64_t left_us(std::int64_t due) {
   if (due == INT64_MAX)
     return frame_header::no_deadline;
-  return static_cast<std::uint64_t>(
-           std::max<std::int64_t>(0, due - sched::now_ns()))
+  const auto now = sched::now_for_ns(due - sched::coarse_now_ns());
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, due - now))
          / 1'000;
 }
 

@@ -113,31 +113,6 @@ std::shared_ptr<const segment> segment::lend(buffer& from) {
   return made;
 }
 
-std::shared_ptr<const segment> segment::borrow(int descriptor,
-                                               std::size_t size_bytes) {
-  constexpr int fixed_length = F_SEAL_SHRINK | F_SEAL_GROW;
-  const std::shared_ptr<segment> made{new segment};
-  made->descriptor_ = descriptor; // closed with it, whatever comes
-  made->size_bytes_ = size_bytes;
-  const int seals = ::fcntl(descriptor, F_GET_SEALS);
-  struct stat info{};
-  if (seals < 0 || (seals & fixed_length) != fixed_length
-      || ::fstat(descriptor, &info) != 0
-      || static_cast<std::uint64_t>(info.st_size) < size_bytes
-      || size_bytes == 0)
-    throw decode_error{
-      fmt::format("{} bytes lent by what has not so many", size_bytes)};
-  // All of it is about to be read: one fault is cheaper than many.
-  auto* at = ::mmap(nullptr, size_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE,
-                    descriptor, 0);
-  if (at == MAP_FAILED)
-    throw decode_error{
-      fmt::format("{} bytes of shared memory can't be mapped: {}", size_bytes,
-                  std::strerror(errno))};
-  made->data_ = static_cast<std::byte*>(at);
-  return made;
-}
-
 void segment::freeze() {
   if (descriptor_ < 0)
     return;

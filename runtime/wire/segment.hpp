@@ -35,11 +35,6 @@ public:
   /// last owner has gone. Null, and `from` stays, if that is no block.
   static std::shared_ptr<const segment> lend(buffer& from);
 
-  /// What the parent lent: it may be longer, and the parent can write to it.
-  /// Takes `descriptor` over. Errors: as adopt.
-  static std::shared_ptr<const segment> borrow(int descriptor,
-                                               std::size_t size_bytes);
-
   /// No more changes. A memfd is mapped anew, so `data` may move.
   void freeze();
 
