@@ -87,7 +87,7 @@ public:
   troupe::task<numbers> sort(numbers xs) {
     if (xs.size() < sorted_alone) {
       std::sort(xs.begin(), xs.end());
-      co_return xs;
+      co_return std::move(xs); // g++ 12 copies a parameter
     }
     auto parts = split(std::move(xs));
     auto low = spawn<sorter>().ask<&sorter::sort>(std::move(parts.low));
