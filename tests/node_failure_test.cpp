@@ -182,6 +182,29 @@ BOOST_FIXTURE_TEST_CASE(is_let_in_once_the_list_has_it, listening) {
   BOOST_TEST(t.ask<&tally::add>(2).get() == 3);
 }
 
+BOOST_FIXTURE_TEST_CASE(is_cut_off_once_it_is_off_the_list, listening) {
+  const stranger s;
+  const troupe::nodes::key_folder ours{test::keys() / "keys"};
+  const auto us = ours.check();
+  troupe::nodes::key_folder{s.folder}.allow(us, "");
+  ours.allow(s.key, "a friend");
+  live_system theirs{test::with_keys({.workers = 1, .keys = s.folder})};
+  auto n = theirs.sys.connect(address, {.reconnect = false});
+  auto t = theirs.sys.spawn<tally>(on_node{n}, 1);
+  live_system friends{test::with_keys()};
+  auto m = friends.sys.connect(address);
+  auto u = friends.sys.spawn<tally>(on_node{m}, 1);
+  const auto before = m.incarnation();
+  BOOST_TEST(t.ask<&tally::add>(2).get() == 3);
+  std::ofstream{ours.allowed_file()} << us << "\n";
+  BOOST_TEST(eventually(10s, [&] { return !n.is_up(); }));
+  BOOST_CHECK_THROW(t.ask<&tally::add>(0).get(), troupe::node_lost);
+  BOOST_CHECK_THROW((void)theirs.sys.connect(address), troupe::node_lost);
+  // Those that are still on it don't notice.
+  BOOST_TEST(m.incarnation() == before);
+  BOOST_TEST(u.ask<&tally::add>(1).get() == 2);
+}
+
 BOOST_FIXTURE_TEST_CASE(can_be_excluded_by_a_pinned_key, listening) {
   BOOST_CHECK_THROW(
     (void)live.sys.connect(address,

@@ -296,7 +296,7 @@ BOOST_FIXTURE_TEST_CASE(is_an_end_for_monitors_of_its_actors, pair) {
   const auto d = w.ask<&watcher::last>().get();
   BOOST_TEST(d.id == c.id());
   BOOST_TEST(d.reason.kind == troupe::stop_reason::failed);
-  BOOST_CHECK_THROW(c.ask<&clerk::pid>().get(), troupe::error);
+  BOOST_CHECK_THROW(c.ask<&clerk::pid>().get(), troupe::node_lost);
 }
 
 BOOST_FIXTURE_TEST_CASE(is_found_by_patience_when_it_is_frozen, pair) {
@@ -324,7 +324,7 @@ BOOST_FIXTURE_TEST_CASE(and_comes_back_is_another_to_old_handles, pair) {
   BOOST_TEST(n.incarnation() != before);
   auto fresh = live.sys.spawn<clerk>(on_node{n});
   BOOST_TEST(fresh.ask<&clerk::pid>().get() == again.pid());
-  BOOST_CHECK_THROW(c.ask<&clerk::pid>().get(), troupe::error);
+  BOOST_CHECK_THROW(c.ask<&clerk::pid>().get(), troupe::node_lost);
 }
 
 BOOST_AUTO_TEST_CASE(lets_a_supervisor_start_its_child_on_it_again) {

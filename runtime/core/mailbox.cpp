@@ -311,9 +311,33 @@ void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
     dead_letter_to(*to, e, drop_reason::stopped);
 }
 
+namespace {
+
+// What a handle's node was lost of; null for any other end.
+std::exception_ptr loss_of(cell* c) noexcept {
+  if (c == nullptr || !c->has(cell::flag_remote) || c->is_down())
+    return nullptr;
+  auto error = c->why_ended().error;
+  try {
+    if (error)
+      std::rethrow_exception(error);
+  } catch (const node_lost&) {
+    return error;
+  } catch (...) {
+    return nullptr;
+  }
+  return nullptr;
+}
+
+} // namespace
+
 void settle_dropped(state_base& s, drop_reason why) noexcept {
   if (s.is_settled())
     return;
+  if (auto loss = loss_of(s.callee); loss && why == drop_reason::stopped) {
+    s.fail(std::move(loss));
+    return;
+  }
   auto text = plain_name(s.what) + ": "
               + (s.callee != nullptr ? name_of(*s.callee) : "the actor");
   if (why == drop_reason::stopped)

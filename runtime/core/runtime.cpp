@@ -320,8 +320,14 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     }
     p->stop();
   }
-  if (auto* p = nodes_now())
+  if (auto* p = nodes_now()) {
+    if (!await(until, [p] { return p->would_cut().empty(); })) {
+      report_.clean = false;
+      report_.in_the_way.push_back(
+        {.actor = "other nodes", .method = p->would_cut()});
+    }
     p->stop();
+  }
   // What is left is inside a method that does not return.
   auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());

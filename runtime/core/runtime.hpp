@@ -82,6 +82,8 @@ public:
   virtual ~part() = default;
   /// Nothing is under way that a stop should wait for.
   virtual bool is_idle() = 0;
+  /// What an end now would cut that a stop must tell of; empty: nothing.
+  virtual std::string would_cut() { return {}; }
   /// Ends everything, by force where needed. Idempotent.
   virtual void stop() = 0;
 };

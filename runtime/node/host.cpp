@@ -10,8 +10,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <random>
+#include <system_error>
 #include <thread>
 
 namespace troupe::nodes {
@@ -59,10 +62,34 @@ host::~host() {
 
 std::shared_ptr<credentials> host::keys() {
   const std::lock_guard guard{mutex_};
-  if (keys_ == nullptr)
-    keys_ = std::make_shared<credentials>(
-      key_folder::by_default(runtime_.settings().keys));
+  if (keys_ == nullptr) {
+    const auto folder = key_folder::by_default(runtime_.settings().keys);
+    keys_ = std::make_shared<credentials>(folder);
+    key_folder_ = folder.path();
+  }
   return keys_;
+}
+
+std::string host::keys_or_own() {
+  {
+    const std::lock_guard guard{mutex_};
+    const auto usual = key_folder::by_default(runtime_.settings().keys);
+    if (keys_ == nullptr && !std::filesystem::exists(usual.key_file())) {
+      auto name =
+        (std::filesystem::temp_directory_path() / "troupe-keys-XXXXXX")
+          .string();
+      if (::mkdtemp(name.data()) == nullptr)
+        throw std::system_error{errno, std::generic_category(), name};
+      own_keys_ = name;
+      const key_folder own{own_keys_ / "keys"};
+      static_cast<void>(own.make());
+      keys_ = std::make_shared<credentials>(own);
+      key_folder_ = own.path();
+    }
+  }
+  static_cast<void>(keys());
+  const std::lock_guard guard{mutex_};
+  return key_folder_;
 }
 
 connection_options host::settings() const {
@@ -121,6 +148,7 @@ bool host::add(std::shared_ptr<session> s) {
 }
 
 void host::came_up(const session& s) {
+  list_is_new_.store(true); // it was let in by the list of a moment ago
   const std::lock_guard guard{mutex_};
   shaking_.erase(&s);
 }
@@ -144,6 +172,62 @@ std::vector<std::shared_ptr<session>> host::all() {
   return result;
 }
 
+void host::add(std::weak_ptr<host_user> u) {
+  const std::lock_guard guard{mutex_};
+  if (stopped_.load())
+    throw closed{"a pool on nodes: the system has stopped"};
+  users_.push_back(std::move(u));
+}
+
+void host::remove(const host_user& u) {
+  const std::lock_guard guard{mutex_};
+  std::erase_if(users_, [&u](auto& weak) {
+    const auto alive = weak.lock();
+    return alive == nullptr || alive.get() == &u;
+  });
+}
+
+std::vector<std::shared_ptr<host_user>> host::users() {
+  std::vector<std::shared_ptr<host_user>> result;
+  const std::lock_guard guard{mutex_};
+  for (auto& weak : users_)
+    if (auto alive = weak.lock())
+      result.push_back(std::move(alive));
+  return result;
+}
+
+void host::look_at_list() {
+  std::shared_ptr<credentials> c;
+  {
+    const std::lock_guard guard{mutex_};
+    c = keys_;
+  }
+  if (c == nullptr)
+    return;
+  auto stamp = c->keys().list_stamp();
+  if (!list_is_new_.exchange(false) && stamp == list_seen_)
+    return;
+  std::set<const session*> doubted;
+  for (auto& s : all()) {
+    std::string why;
+    if (s->incarnation() == 0 || c->keys().allows(s->key(), why))
+      continue;
+    doubted.insert(s.get());
+    if (!doubted_.contains(s.get()))
+      continue;
+    detail::log().warn(
+      "node: {} is cut off, its key is not let in any more: {}",
+      s->road().peer_address(), why);
+    s->road().close("its key is not let in any more", false);
+  }
+  // Nobody in doubt: this list needs no second look.
+  if (doubted.empty())
+    list_seen_ = std::move(stamp);
+  else
+    list_is_new_.store(true);
+  doubted_ = std::move(doubted);
+}
+
 // Connections that nobody needs any more.
 void host::sweep() {
   if (sweeper_ == nullptr)
@@ -151,6 +235,7 @@ void host::sweep() {
   for (auto& s : all())
     if (s->incarnation() != 0 && s->is_orphan())
       s->road().close("nobody here needs it any more", true);
+  look_at_list();
   sweeper_->expires_after(sweep_period);
   sweeper_->async_wait([this](error_code ec) {
     if (!ec)
@@ -216,14 +301,26 @@ bool host::is_idle() {
         s->say_leaving();
   }
   const auto sessions = all();
+  const auto pools = users();
   return std::none_of(sessions.begin(), sessions.end(),
-                      [](auto& s) { return s->is_busy(); });
+                      [](auto& s) { return s->is_busy(); })
+         && std::all_of(pools.begin(), pools.end(),
+                        [](auto& p) { return p->is_idle(); });
+}
+
+std::string host::would_cut() {
+  const auto pools = users();
+  const auto n = std::count_if(pools.begin(), pools.end(),
+                               [](auto& p) { return !p->is_idle(); });
+  return n == 0 ? "" : fmt::format("tasks of {} pools on nodes", n);
 }
 
 void host::stop() {
   static_cast<void>(is_idle());
   if (stopped_.exchange(true))
     return;
+  for (auto& u : users())
+    u->on_stop();
   std::vector<std::weak_ptr<way>> ways;
   {
     const std::lock_guard guard{mutex_};
@@ -252,6 +349,9 @@ void host::stop() {
   }
   for (auto& [name, c] : published)
     detail::release(c);
+  std::error_code ignored;
+  if (!own_keys_.empty())
+    std::filesystem::remove_all(own_keys_, ignored);
 }
 
 } // namespace troupe::nodes

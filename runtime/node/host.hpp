@@ -3,6 +3,9 @@
 // listens, who is connected, what is published. Made on first need; a program
 // that never names a node has none of it.
 //
+// The list of keys: when it has changed, those that are connected are looked up
+//        again. One that is not on it twice in a row, a second apart (an editor
+//        may just be writing it), is cut off.
 // Drain: the first question whether it is idle comes from the system's stop.
 //        From then on nobody is let in, and those that are connected know that
 //        we leave; what is open goes on.
@@ -14,6 +17,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -22,6 +26,15 @@ namespace troupe::nodes {
 class listener;
 class session;
 class way;
+
+/// Something above connections that lives as long as the system.
+class host_user {
+public:
+  virtual ~host_user() = default;
+  virtual bool is_idle() = 0;
+  /// Connections end next. Once.
+  virtual void on_stop() = 0;
+};
 
 class host final : public detail::part {
 public:
@@ -48,6 +61,9 @@ public:
   detail::runtime& runtime() const noexcept { return runtime_; }
   /// Errors: bad_argument (no keys).
   std::shared_ptr<credentials> keys();
+  /// Their folder. If there are none, some are made for this system alone.
+  /// Errors: bad_argument (those that there are can't be used).
+  std::string keys_or_own();
   [[nodiscard]] connection_options settings() const;
   [[nodiscard]] std::uint64_t incarnation() const noexcept {
     return incarnation_;
@@ -58,12 +74,18 @@ public:
   void came_up(const session& s);
   void remove(const session& s);
 
+  void add(std::weak_ptr<host_user> u);
+  void remove(const host_user& u);
+
   bool is_idle() override;
+  std::string would_cut() override;
   void stop() override;
 
 private:
   std::vector<std::shared_ptr<session>> all();
+  std::vector<std::shared_ptr<host_user>> users();
   void sweep();
+  void look_at_list();
 
   detail::runtime& runtime_;
   const std::uint64_t incarnation_;
@@ -71,12 +93,18 @@ private:
   std::atomic<bool> stopped_{false};
   std::mutex mutex_;
   std::condition_variable gone_;
-  std::shared_ptr<credentials> keys_;                           // mutex_
+  std::shared_ptr<credentials> keys_; // mutex_
+  std::string key_folder_;            // mutex_
+  std::filesystem::path own_keys_;    // mutex_: to be removed with us
   std::vector<std::shared_ptr<listener>> listeners_;            // mutex_
   std::map<const session*, std::shared_ptr<session>> sessions_; // mutex_
   std::set<const session*> shaking_;                            // mutex_
   std::map<std::string, detail::cell*, std::less<>> published_; // mutex_
   std::vector<std::weak_ptr<way>> ways_;                        // mutex_
+  std::vector<std::weak_ptr<host_user>> users_;                 // mutex_
+  std::atomic<bool> list_is_new_{true};
+  std::string list_seen_;            // the loop's, like the next one
+  std::set<const session*> doubted_; // not on the list at the last look
   nodes::loop loop_; // last: its thread ends before the rest goes
   std::unique_ptr<asio::steady_timer> sweeper_;
 };

@@ -232,6 +232,15 @@ bool key_folder::allows(std::string_view fingerprint, std::string& why) const {
   return false;
 }
 
+std::string key_folder::list_stamp() const {
+  struct stat s{};
+  if (::stat(allowed_file().c_str(), &s) != 0)
+    return fmt::format("none: {}", errno);
+  return fmt::format("{} {} {} {}.{} {}.{}", s.st_ino, s.st_size, s.st_mode,
+                     s.st_mtim.tv_sec, s.st_mtim.tv_nsec, s.st_ctim.tv_sec,
+                     s.st_ctim.tv_nsec);
+}
+
 void key_folder::allow(std::string_view fingerprint,
                        std::string_view comment) const {
   const auto text = read_fingerprint(fingerprint);

@@ -12,7 +12,8 @@
 // counts: no names, no dates, no authorities.
 // Invariants: (1) key.pem is never there with rights for others, not even for
 //             the moment in which it is written. (2) `allowed` is read at each
-//             handshake: a change needs no restart.
+//             handshake: a change needs no restart. Whoever is taken off it
+//             is cut within a few seconds (host.hpp).
 #pragma once
 
 #include <cstddef>
@@ -56,6 +57,9 @@ public:
   /// to, or that is too long lets nobody in; `why` says so.
   [[nodiscard]] bool allows(std::string_view fingerprint,
                             std::string& why) const;
+
+  /// Another text each time the list has changed.
+  [[nodiscard]] std::string list_stamp() const;
 
   /// Adds a line to the list, unless it is there.
   /// Errors: bad_argument (no fingerprint, a comment of more than one line),

@@ -22,6 +22,19 @@ class session;
 
 namespace troupe::detail {
 
+class node_core;
+
+/// Who wants to know when a node comes and when it goes for good. Called by
+/// the loop, or by whoever closes the node; with no lock held.
+class node_watcher {
+public:
+  virtual ~node_watcher() = default;
+  virtual void came_up(node_core& n,
+                       std::shared_ptr<troupe::nodes::session> s) = 0;
+  /// It never comes again.
+  virtual void went_for_good(node_core& n, const std::exception_ptr& why) = 0;
+};
+
 class node_core : public std::enable_shared_from_this<node_core> {
 public:
   virtual ~node_core() = default;
@@ -33,6 +46,8 @@ public:
   virtual std::string key() const = 0;
   virtual bool await_up(std::int64_t limit_ns) = 0;
   virtual void close() = 0;
+  /// Tells `w` from now on; what is so already, at once.
+  virtual void watch(std::weak_ptr<node_watcher> w) = 0;
 
   // -- the loop's -------------------------------------------------------------
 

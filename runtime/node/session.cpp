@@ -17,6 +17,10 @@ using wire::frame_kind;
 
 constexpr std::int64_t look_ns = 100'000;
 constexpr std::size_t name_bytes_max = 256;
+// Of the numbers of our tasks; asks have others.
+constexpr std::uint64_t task_bit = std::uint64_t{1} << 63;
+// Above it a payload goes as a block of its own.
+constexpr std::size_t large_bytes = std::size_t{64} << 10;
 
 /// Nothing goes beside a frame between nodes.
 class no_attachments final : public wire::attachment_carrier {
@@ -205,6 +209,58 @@ void session::ping(std::int64_t limit_ns) {
   future<void>{s}.get_for(std::chrono::nanoseconds{limit_ns});
 }
 
+// -- tasks of ours ------------------------------------------------------------
+
+bool session::add_sender(const std::shared_ptr<task_sender>& s) {
+  const std::lock_guard guard{tasks_mutex_};
+  if (!ended_)
+    senders_.push_back(s);
+  return !ended_;
+}
+
+std::uint64_t session::send_task(const std::shared_ptr<task_sender>& from,
+                                 wire::frame_header head,
+                                 std::span<const std::byte> arguments) {
+  head.kind = frame_kind::call;
+  {
+    const std::lock_guard guard{tasks_mutex_};
+    if (ended_)
+      throw node_lost{connection_->peer_address()
+                      + ": the connection has gone"};
+    head.call = ++last_task_ | task_bit;
+    sent_.emplace(head.call, from);
+  }
+  if (arguments.size() < large_bytes) {
+    connection_->send(head, arguments);
+  } else {
+    wire::buffer copy; // it may have to be sent again
+    copy.append(arguments);
+    connection_->send(head, std::move(copy));
+  }
+  return head.call;
+}
+
+void session::cancel_task(std::uint64_t call) {
+  connection_->send({.kind = frame_kind::cancel, .call = call},
+                    std::span<const std::byte>{});
+}
+
+void session::take_task_answer(const wire::frame_header& head,
+                               std::span<const std::byte> payload) {
+  std::weak_ptr<task_sender> sender;
+  {
+    const std::lock_guard guard{tasks_mutex_};
+    auto i = sent_.find(head.call);
+    if (i == sent_.end())
+      throw decode_error{fmt::format("an answer to task {}, which is not open",
+                                     head.call & ~task_bit)};
+    sender = i->second;
+    sent_.erase(i);
+  }
+  if (auto s = sender.lock())
+    s->on_answer(*this, head, payload);
+}
+
 // -- from the connection ------------------------------------------------------
 
 void session::on_up(const wire::hello& theirs, const std::string& key) {
@@ -219,15 +275,25 @@ void session::on_up(const wire::hello& theirs, const std::string& key) {
 
 void session::on_end(std::exception_ptr why) {
   leaving_.store(true);
+  std::vector<std::stop_source> stops; // callbacks of users: without the lock
+  std::vector<std::weak_ptr<task_sender>> senders;
   {
     const std::lock_guard guard{tasks_mutex_};
+    ended_ = true;
     for (auto& [call, stop] : tasks_)
-      stop.request_stop();
+      stops.push_back(stop);
+    senders.swap(senders_);
+    sent_.clear();
   }
+  for (auto& stop : stops)
+    stop.request_stop();
   // Who hears that a call is lost finds the node down, not this again.
   if (auto c = core_.lock())
     c->went_down(why);
   closed(why);
+  for (auto& weak : senders)
+    if (auto s = weak.lock())
+      s->on_end(*this, why);
   host_.remove(*this);
 }
 
@@ -249,9 +315,13 @@ void session::on_frame(const wire::frame_header& head,
       break;
     case frame_kind::cancel: {
       receive(head, payload, road); // an ask
-      const std::lock_guard guard{tasks_mutex_};
-      if (auto i = tasks_.find(head.call); i != tasks_.end())
-        i->second.request_stop();
+      std::stop_source stop{std::nostopstate};
+      {
+        const std::lock_guard guard{tasks_mutex_};
+        if (auto i = tasks_.find(head.call); i != tasks_.end())
+          stop = i->second;
+      }
+      stop.request_stop();
       break;
     }
     case frame_kind::stop:
@@ -270,6 +340,13 @@ void session::on_frame(const wire::frame_header& head,
       receive(answer, payload, road);
       break;
     }
+    case frame_kind::result:
+    case frame_kind::error:
+      if ((head.call & task_bit) != 0) {
+        take_task_answer(head, payload);
+        break;
+      }
+      [[fallthrough]];
     default:
       receive(head, payload, road);
   }
@@ -348,22 +425,26 @@ void session::serve_task(const wire::frame_header& head,
     const std::lock_guard guard{tasks_mutex_};
     tasks_.emplace(head.call, stop);
   } catch (...) {
-    answer_error(head.call, std::current_exception());
+    answer_error(head.call, std::current_exception(), flag_unbegun);
     return;
   }
   job::start(runtime_, [self = self(), head, bytes, stop] {
     core::current.deadline = due_of(head);
-    self->answer_with(head.call, [&](wire::writer& out) {
-      if (stop.stop_requested())
-        throw cancelled{"the task was cancelled before it began"};
-      if (core::current.deadline <= sched::now_ns())
-        throw timeout{"the task waited here until its deadline"};
-      wire::reader in{bytes->bytes()};
-      wire::invocation call{in, out, nullptr, stop.get_token()};
-      wire::name_table::get()
-        .find(wire::entry_kind::task, head.name)
-        .invoke(call);
-    });
+    if (stop.stop_requested())
+      self->answer_error(head.call,
+                         std::make_exception_ptr(
+                           cancelled{"the task was cancelled before it began"}),
+                         flag_unbegun);
+    else
+      self->answer_with(head.call, [&](wire::writer& out) {
+        if (core::current.deadline <= sched::now_ns())
+          throw timeout{"the task waited here until its deadline"};
+        wire::reader in{bytes->bytes()};
+        wire::invocation call{in, out, nullptr, stop.get_token()};
+        wire::name_table::get()
+          .find(wire::entry_kind::task, head.name)
+          .invoke(call);
+      });
     self->forget_task(head.call);
     self->end_serving();
   });

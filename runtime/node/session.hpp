@@ -11,11 +11,27 @@
 #include <map>
 #include <mutex>
 #include <stop_token>
+#include <unordered_map>
+#include <vector>
 
 namespace troupe::nodes {
 
 class host;
 namespace core = troupe::detail;
+
+/// Of an error that answers a task: nothing of it has run.
+inline constexpr std::uint16_t flag_unbegun = 1;
+
+/// Who sends tasks through sessions. Called by the loop, with no lock held.
+class task_sender {
+public:
+  virtual ~task_sender() = default;
+  /// A result or an error of one of its tasks; once for each.
+  virtual void on_answer(session& from, const wire::frame_header& head,
+                         std::span<const std::byte> payload) = 0;
+  /// There will be no more answers.
+  virtual void on_end(session& from, const std::exception_ptr& why) = 0;
+};
 
 class session final : public wire::peer, public connection_owner {
 public:
@@ -46,6 +62,20 @@ public:
   core::cell* lookup(std::string_view name, const core::class_info& of,
                      std::int64_t limit_ns);
   void ping(std::int64_t limit_ns);
+
+  // -- tasks ------------------------------------------------------------------
+
+  /// `s` hears of the end; false if that has been.
+  bool add_sender(const std::shared_ptr<task_sender>& s);
+  /// Sends entry `head.name` with its arguments; the number of the call.
+  /// Errors: node_lost (it has ended).
+  std::uint64_t send_task(const std::shared_ptr<task_sender>& from,
+                          wire::frame_header head,
+                          std::span<const std::byte> arguments);
+  /// Triggers its stop_token.
+  void cancel_task(std::uint64_t call);
+  /// More can be sent without a long queue of bytes.
+  [[nodiscard]] bool takes_more() { return has_room(); }
 
   // -- connection_owner, in the loop ------------------------------------------
 
@@ -79,6 +109,8 @@ private:
   std::shared_ptr<session> self() {
     return std::static_pointer_cast<session>(shared_from_this());
   }
+  void take_task_answer(const wire::frame_header& head,
+                        std::span<const std::byte> payload);
   void serve_task(const wire::frame_header& head,
                   std::span<const std::byte> payload);
   void serve_spawn(const wire::frame_header& head,
@@ -94,7 +126,12 @@ private:
   const bool had_core_;
   std::atomic<bool> leaving_{false};
   std::mutex tasks_mutex_;
-  std::map<std::uint64_t, std::stop_source> tasks_; // tasks_mutex_
+  std::map<std::uint64_t, std::stop_source> tasks_; // tasks_mutex_: theirs
+  std::unordered_map<std::uint64_t, std::weak_ptr<task_sender>>
+    sent_;                                          // tasks_mutex_: ours
+  std::vector<std::weak_ptr<task_sender>> senders_; // tasks_mutex_
+  std::uint64_t last_task_ = 0;                     // tasks_mutex_
+  bool ended_ = false;                              // tasks_mutex_
 };
 
 } // namespace troupe::nodes

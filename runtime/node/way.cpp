@@ -91,9 +91,47 @@ bool way::await_up(std::int64_t limit_ns) {
   return session_ != nullptr;
 }
 
+std::vector<std::shared_ptr<detail::node_watcher>> way::watchers() {
+  std::vector<std::shared_ptr<detail::node_watcher>> all;
+  const std::lock_guard guard{mutex_};
+  std::erase_if(watchers_, [](auto& w) { return w.expired(); });
+  for (auto& w : watchers_)
+    if (auto alive = w.lock())
+      all.push_back(std::move(alive));
+  return all;
+}
+
+void way::watch(std::weak_ptr<detail::node_watcher> w) {
+  std::shared_ptr<nodes::session> present;
+  std::exception_ptr end;
+  auto watcher = w.lock();
+  {
+    const std::lock_guard guard{mutex_};
+    present = session_;
+    if (closed_)
+      end = why_;
+    const auto is_known =
+      std::any_of(watchers_.begin(), watchers_.end(), [&w](auto& known) {
+        return !known.owner_before(w) && !w.owner_before(known);
+      });
+    if (!is_known)
+      watchers_.push_back(std::move(w));
+  }
+  if (watcher != nullptr && present != nullptr)
+    watcher->came_up(*this, std::move(present));
+  else if (watcher != nullptr && end != nullptr)
+    watcher->went_for_good(*this, end);
+}
+
+void way::tell_end(const std::exception_ptr& why) {
+  for (auto& w : watchers())
+    w->went_for_good(*this, why);
+}
+
 void way::close() {
   std::shared_ptr<nodes::session> last;
   std::shared_ptr<connection> begun;
+  std::exception_ptr why;
   {
     const std::lock_guard guard{mutex_};
     if (std::exchange(closed_, true))
@@ -102,9 +140,10 @@ void way::close() {
     session_ = nullptr;
     begun = std::move(begun_);
     incarnation_.store(0);
-    why_ = lost(address_ + ": closed here");
+    why = why_ = lost(address_ + ": closed here");
   }
   changed_.notify_all();
+  tell_end(why);
   if (last != nullptr)
     last->road().close("closed here", true);
   else if (begun != nullptr)
@@ -189,6 +228,8 @@ void way::came_up(std::shared_ptr<nodes::session> s) {
   }
   backoff_ = options_.backoff;
   changed_.notify_all();
+  for (auto& w : watchers())
+    w->came_up(*this, s);
 }
 
 void way::went_down(std::exception_ptr why) {
@@ -197,6 +238,7 @@ void way::went_down(std::exception_ptr why) {
 
 void way::fail(std::exception_ptr why) {
   std::shared_ptr<nodes::session> last;
+  auto is_over = false;
   {
     const std::lock_guard guard{mutex_};
     last = std::move(session_);
@@ -205,13 +247,16 @@ void way::fail(std::exception_ptr why) {
     incarnation_.store(0);
     if (closed_)
       return;
-    why_ = std::move(why);
-    if (!was_up_ || !options_.reconnect || host_.is_leaving())
+    why_ = why;
+    is_over = !was_up_ || !options_.reconnect || host_.is_leaving();
+    if (is_over)
       closed_ = true;
     else
       try_later();
   }
   changed_.notify_all();
+  if (is_over)
+    tell_end(why);
 }
 
 void way::try_later() {

@@ -27,6 +27,7 @@ public:
   std::uint64_t incarnation() const noexcept { return incarnation_.load(); }
   bool await_up(std::int64_t limit_ns) override;
   void close() override;
+  void watch(std::weak_ptr<detail::node_watcher> w) override;
 
   void came_up(std::shared_ptr<nodes::session> s) override;
   void went_down(std::exception_ptr why) override;
@@ -39,6 +40,8 @@ private:
   void begin(std::vector<tcp::endpoint> where);
   void fail(std::exception_ptr why);
   void try_later();
+  std::vector<std::shared_ptr<detail::node_watcher>> watchers();
+  void tell_end(const std::exception_ptr& why);
   bool wait_while_connecting(std::int64_t until);
 
   host& host_;
@@ -56,8 +59,9 @@ private:
   std::shared_ptr<connection> begun_;       // mutex_: on the way to one
   std::string key_;                         // mutex_
   std::exception_ptr why_;                  // mutex_: no session
-  bool was_up_ = false;                     // mutex_
-  bool closed_ = false;                     // mutex_
+  std::vector<std::weak_ptr<detail::node_watcher>> watchers_; // mutex_
+  bool was_up_ = false;                                       // mutex_
+  bool closed_ = false;                                       // mutex_
 };
 
 } // namespace troupe::nodes

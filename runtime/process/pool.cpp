@@ -34,8 +34,7 @@ constexpr std::int64_t look_ns = 100'000, short_look_ns = 5'000;
 
 [[noreturn]] void refuse(const char* what, std::int64_t value,
                          const char* range) {
-  throw bad_argument{
-    fmt::format("process_pool: {} is {}, the range is {}", what, value, range)};
+  refuse_option("process_pool", what, value, range);
 }
 
 process_pool_options checked(process_pool_options o) {
@@ -70,35 +69,10 @@ process_pool_options checked(process_pool_options o) {
 
 std::size_t size_of_pool(std::ptrdiff_t n, std::size_t automatic,
                          std::size_t most, const char* what) {
-  if (n != auto_size && (n < 1 || static_cast<std::size_t>(n) > most))
-    refuse(what, n, fmt::format("1..{}", most).c_str());
-  return n == auto_size ? std::min(automatic, most)
-                        : static_cast<std::size_t>(n);
+  return checked_pool_size("process_pool", n, automatic, most, what);
 }
 
 } // namespace
-
-// -- the list -----------------------------------------------------------------
-
-void task_list::push_back(remote_task& t) noexcept {
-  t.next = nullptr;
-  t.previous = last_;
-  (last_ == nullptr ? first_ : last_->next) = &t;
-  last_ = &t;
-}
-
-void task_list::push_front(remote_task& t) noexcept {
-  t.previous = nullptr;
-  t.next = first_;
-  (first_ == nullptr ? last_ : first_->previous) = &t;
-  first_ = &t;
-}
-
-void task_list::erase(remote_task& t) noexcept {
-  (t.previous == nullptr ? first_ : t.previous->next) = t.next;
-  (t.next == nullptr ? last_ : t.next->previous) = t.previous;
-  t.next = t.previous = nullptr;
-}
 
 // -- making -------------------------------------------------------------------
 
@@ -119,7 +93,7 @@ process_core::process_core(runtime& rt, const process_pool_options& opts)
 process_core::~process_core() = default;
 
 void process_core::start() {
-  host_.add(shared_from_this());
+  host_.add(self());
   verdicts out;
   {
     const std::lock_guard guard{mutex_};
@@ -171,7 +145,7 @@ void process_core::open_place(bool spare, verdicts& out) {
     p.tasks_max = limit - tenth / 2 + (tenth == 0 ? 0 : jitter_() % tenth);
   }
   try {
-    p.worker = host_.start(shared_from_this(), limits_);
+    p.worker = host_.start(self(), limits_);
   } catch (const std::exception& e) {
     note_bad_start(e.what(), out);
     return;
@@ -226,7 +200,7 @@ void process_core::submit(remote_task& t, bool may_reject) {
   verdicts out;
   {
     std::unique_lock lock{mutex_};
-    while (queued_ >= queue_max_ && !closed_ && !broken_) {
+    while (queue_.size() >= queue_max_ && !closed_ && !broken_) {
       if (may_reject && options_.full == full_policy::reject)
         throw rejected{
           fmt::format("process_pool: its queue is full (the limit "
@@ -240,28 +214,14 @@ void process_core::submit(remote_task& t, bool may_reject) {
     if (closed_ || broken_)
       std::rethrow_exception(why_closed());
     t.state().retain();
-    enqueue(t, false);
+    queue_.push(t, false);
     dispatch(out);
   }
   settle(out);
 }
 
-void process_core::enqueue(remote_task& t, bool front) {
-  t.where = static_cast<std::uint8_t>(task_place::queued);
-  auto& list = queue_[t.priority];
-  if (front)
-    list.push_front(t);
-  else
-    list.push_back(t);
-  ++queued_;
-}
-
 void process_core::unqueue(remote_task& t) {
-  auto i = queue_.find(t.priority);
-  i->second.erase(t);
-  if (i->second.empty() && queue_.size() > 1)
-    queue_.erase(i);
-  --queued_;
+  queue_.erase(t);
   if (waiting_ != 0)
     changed_.notify_one();
 }
@@ -294,7 +254,7 @@ process_core::place* process_core::grow(verdicts& out) {
   const auto starting = static_cast<std::size_t>(
     std::count_if(places_.begin(), places_.end(),
                   [](auto& p) { return !p->ready && !p->leaving; }));
-  if (wanted_ >= most_ || closed_ || starting >= queued_)
+  if (wanted_ >= most_ || closed_ || starting >= queue_.size())
     return nullptr;
   ++wanted_;
   make_places(out);
@@ -303,16 +263,13 @@ process_core::place* process_core::grow(verdicts& out) {
 }
 
 void process_core::dispatch(verdicts& out) {
-  while (queued_ != 0) {
-    auto i = queue_.begin();
-    while (i->second.empty())
-      ++i;
-    auto& t = *i->second.front();
+  while (!queue_.empty()) {
+    auto& t = queue_.front();
     auto* p = place_for_next();
     if (p == nullptr || p->live != 0)
       if (auto* fresh = grow(out))
         p = fresh;
-    if (p == nullptr || queued_ == 0) // growing may have broken the pool
+    if (p == nullptr || queue_.empty()) // growing may have broken the pool
       break;
     unqueue(t);
     if (!t.is_claimed && !t.state().claim()) {
@@ -398,12 +355,12 @@ void process_core::take_back_behind(place& p, std::uint64_t call) {
 // `tasks` from the last to the first.
 void process_core::requeue(std::vector<remote_task*>& tasks) {
   for (auto* t : tasks)
-    enqueue(*t, true);
+    queue_.push(*t, true);
 }
 
 // An idle worker gets half of what stands behind the longest line.
 bool process_core::rebalance() {
-  if (queued_ != 0)
+  if (!queue_.empty())
     return false;
   const auto idle =
     std::any_of(places_.begin(), places_.end(),
@@ -803,7 +760,7 @@ void process_core::bury_task(remote_task& t, certificate why, verdicts& out) {
   const auto again = t.is_idempotent && deaths <= options_.retries;
   if (again && deaths < options_.quarantine_after && !broken_) {
     ++counts_.retried;
-    enqueue(t, true);
+    queue_.push(t, true);
     return;
   }
   if (deaths >= options_.quarantine_after) {
@@ -851,7 +808,7 @@ std::int64_t process_core::tick(std::int64_t now) {
         p.end_by = now + end_limit_ns;
       }
       if (wanted_ > least_ && p.live == 0 && !p.spare && !p.leaving && p.ready
-          && queued_ == 0
+          && queue_.empty()
           && now - p.idle_since >= options_.idle_after.count()) {
         --wanted_;
         tell_to_end(p, end_limit_ns);
@@ -871,19 +828,17 @@ std::int64_t process_core::tick(std::int64_t now) {
 // -- ending -------------------------------------------------------------------
 
 void process_core::fail_queue(const std::exception_ptr& why, verdicts& out) {
-  for (auto& [priority, list] : queue_)
-    while (!list.empty()) {
-      auto& t = *list.front();
-      list.erase(t);
-      --queued_;
-      t.where = static_cast<std::uint8_t>(task_place::over);
-      if (why && !t.state().is_settled()) {
-        ++counts_.failed;
-        out.push_back({&t, why});
-      } else {
-        drop(t, out);
-      }
+  while (!queue_.empty()) {
+    auto& t = queue_.front();
+    queue_.erase(t);
+    t.where = static_cast<std::uint8_t>(task_place::over);
+    if (why && !t.state().is_settled()) {
+      ++counts_.failed;
+      out.push_back({&t, why});
+    } else {
+      drop(t, out);
     }
+  }
   changed_.notify_all();
 }
 
@@ -1026,19 +981,6 @@ void process_core::on_stop() {
   settle(out);
 }
 
-void process_core::settle(verdicts& out) noexcept {
-  for (auto& v : out) {
-    auto& s = v.task->state();
-    v.task->let_go();
-    if (v.what == fate::failed)
-      s.fail(std::move(v.error));
-    else if (v.what == fate::cancelled && s.begin_settle())
-      s.finish(phase::cancelled);
-    s.release();
-  }
-  out.clear();
-}
-
 // -- looking ------------------------------------------------------------------
 
 process_core::place* process_core::find(const process::child& c) {
@@ -1069,7 +1011,7 @@ process_pool_statistics process_core::stats() {
   auto s = counts_;
   s.workers = standing(false);
   s.spares = standing(true);
-  s.queued = queued_;
+  s.queued = queue_.size();
   s.running = running_;
   s.busy = static_cast<std::size_t>(std::count_if(
     places_.begin(), places_.end(), [](auto& p) { return p->live != 0; }));
@@ -1092,73 +1034,46 @@ std::vector<quarantined_task> process_core::quarantined() {
 
 // -- for the header -----------------------------------------------------------
 
-std::shared_ptr<process_core>
+std::shared_ptr<remote_pool>
 make_process_pool(runtime& rt, const process_pool_options& opts) {
   auto core = std::make_shared<process_core>(rt, opts);
   core->start();
   return core;
 }
 
-void close_process_pool(const std::shared_ptr<process_core>& p) noexcept {
-  p->close();
+void close_process_pool(const std::shared_ptr<remote_pool>& p) noexcept {
+  static_cast<process_core&>(*p).close();
 }
 
-void submit_to(process_core& p, remote_task& t, bool may_reject) {
-  p.submit(t, may_reject);
-}
-
-void stop_task(process_core& p, remote_task& t) noexcept {
-  p.stop_task(t);
-}
-
-void help_task(process_core& p, remote_task& t) noexcept {
-  p.help(t);
-}
-
-drain_report shut_down(process_core& p, shutdown_mode mode,
-                       std::int64_t limit_ns) {
-  return p.shut_down(mode, limit_ns);
-}
-
-std::size_t workers_of(const process_core& p) noexcept {
-  return p.workers();
-}
-
-std::weak_ptr<process_core> weak_from(process_core& p) noexcept {
-  return p.weak_from_this();
-}
-
-std::int64_t checked_task_limit(time_limit limit) {
-  if (limit.ns() != time_limit::none && limit.ns() <= 0)
-    refuse("a task's deadline (ns)", limit.ns(), "above 0");
-  return limit.ns();
-}
-
-void seal_arguments(remote_task& t) {
+void process_core::seal(remote_task& t) {
   if (t.arguments.size() < process::attached_bytes_min)
     return;
   if (process::attach_bytes(t.arguments, t.road))
     t.flags |= process::attached_payload;
 }
 
-void settle_undecodable(state_base& s) noexcept {
-  s.fail(std::current_exception());
-}
-
 } // namespace troupe::detail
 
 namespace troupe {
 
+namespace {
+
+detail::process_core& in(const std::shared_ptr<detail::remote_pool>& p) {
+  return static_cast<detail::process_core&>(*p);
+}
+
+} // namespace
+
 process_pool_statistics process_pool::stats() const {
-  return core_->stats();
+  return in(core_).stats();
 }
 
 std::vector<std::int32_t> process_pool::pids() const {
-  return core_->pids();
+  return in(core_).pids();
 }
 
 std::vector<quarantined_task> process_pool::quarantined() const {
-  return core_->quarantined();
+  return in(core_).quarantined();
 }
 
 } // namespace troupe

@@ -20,47 +20,34 @@
 
 #include "process/host.hpp"
 #include "troupe/process_pool.hpp"
+#include "wire/tasks.hpp"
 
 #include <array>
 #include <condition_variable>
-#include <map>
 #include <random>
 
 namespace troupe::detail {
 
-/// A list of tasks by their own links; doesn't own them.
-class task_list {
-public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] remote_task* front() const noexcept { return first_; }
-  void push_back(remote_task& t) noexcept;
-  void push_front(remote_task& t) noexcept;
-  void erase(remote_task& t) noexcept;
-
-private:
-  remote_task* first_ = nullptr;
-  remote_task* last_ = nullptr;
-};
-
-enum class task_place : std::uint8_t { queued, sent, over };
-
-class process_core final : public process::child_owner,
-                           public std::enable_shared_from_this<process_core> {
+class process_core final : public process::child_owner, public remote_pool {
 public:
   process_core(runtime& rt, const process_pool_options& opts);
   ~process_core();
 
   void start();
-  void submit(remote_task& t, bool may_reject);
-  void stop_task(remote_task& t) noexcept;
-  void help(remote_task& t) noexcept;
-  drain_report shut_down(shutdown_mode mode, std::int64_t limit_ns);
   void close() noexcept;
-
-  [[nodiscard]] std::size_t workers() const noexcept { return most_; }
   process_pool_statistics stats();
   std::vector<std::int32_t> pids();
   std::vector<quarantined_task> quarantined();
+
+  // -- remote_pool ------------------------------------------------------------
+
+  void submit(remote_task& t, bool may_reject) override;
+  void stop_task(remote_task& t) noexcept override;
+  void help(remote_task& t) noexcept override;
+  drain_report shut_down(shutdown_mode mode, std::int64_t limit_ns) override;
+  [[nodiscard]] std::size_t workers() const noexcept override { return most_; }
+  [[nodiscard]] bool has_attachments() const noexcept override { return true; }
+  void seal(remote_task& t) override;
 
   // -- child_owner ------------------------------------------------------------
 
@@ -109,15 +96,9 @@ private:
     [[nodiscard]] bool pid_unknown() const { return worker->pid() == 0; }
   };
 
-  // What is to be done once the lock is free. Each holds a reference to its
-  // task, and gives it back.
-  enum class fate : std::uint8_t { cancelled, failed, settled_before };
-  struct verdict {
-    remote_task* task;
-    std::exception_ptr error;
-    fate what = error ? fate::failed : fate::cancelled;
-  };
-  using verdicts = std::vector<verdict>;
+  std::shared_ptr<process_core> self() {
+    return std::static_pointer_cast<process_core>(shared_from_this());
+  }
 
   // All of these: with mutex_ held.
   void open_place(bool spare, verdicts& out);
@@ -132,7 +113,6 @@ private:
   bool take_back(place& p, std::uint64_t call);
   void take_back_all(place& p, std::vector<remote_task*>& out);
   void requeue(std::vector<remote_task*>& tasks);
-  void enqueue(remote_task& t, bool front);
   void unqueue(remote_task& t);
   void begin_ending(place& p, remote_task& t, std::string why);
   void look_at_ending(place& p, std::int64_t now);
@@ -151,14 +131,11 @@ private:
   void fail_queue(const std::exception_ptr& why, verdicts& out);
   void break_pool(std::exception_ptr why, verdicts& out);
   void bury_task(remote_task& t, certificate why, verdicts& out);
-  bool is_drained() const { return queued_ == 0 && running_ == 0; }
+  bool is_drained() const { return queue_.empty() && running_ == 0; }
   std::exception_ptr why_closed() const;
   place* find(const process::child& c);
   std::int64_t deadline_of(const remote_task& t) const;
   std::int64_t next_look(place& p, std::int64_t now);
-
-  // Without it.
-  void settle(verdicts& out) noexcept;
 
   process::host& host_;
   const process_pool_options options_;
@@ -167,8 +144,7 @@ private:
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<int, task_list, std::greater<>> queue_;
-  std::size_t queued_ = 0;
+  task_queue queue_;
   std::size_t waiting_ = 0; // threads, for room
   std::size_t wanted_;      // places, spares apart
   std::size_t running_ = 0; // sent and not settled

@@ -16,20 +16,29 @@
 // Ledger:  the parent knows of each task where it is. One that was queued at a
 //          worker but not begun goes elsewhere, at no cost, when that worker is
 //          slow or dies. Nothing runs twice unless it was declared idempotent.
+// The end: a task that runs and is cancelled, or whose pool is shut down with a
+//          deadline, is ended by force and fails with cancelled; workers are
+//          gone when shutdown returns.
 // A death: costs the task that ran its attempt: worker_died, with the
 //          certificate. All others go on; the next worker is warm already.
 // Who may call: anybody, from any thread.
 #pragma once
 
-#include <functional>
-#include <map>
-
 #include "troupe/certificate.hpp"
-#include "troupe/detail/remote_task.hpp"
-#include "troupe/executor.hpp"
+#include "troupe/remote_executor.hpp"
 #include "troupe/system.hpp"
 
 namespace troupe {
+
+struct process_pool_options;
+
+namespace detail {
+
+std::shared_ptr<remote_pool> make_process_pool(runtime& rt,
+                                               const process_pool_options&);
+void close_process_pool(const std::shared_ptr<remote_pool>& p) noexcept;
+
+} // namespace detail
 
 /// A function for other processes, as a value: without arguments.
 class process_function {
@@ -96,36 +105,6 @@ struct process_pool_options {
   std::chrono::nanoseconds idle_after = std::chrono::seconds{30};
 };
 
-/// How one submit differs from the pool's options.
-struct task_options {
-  /// The pool's, unless said otherwise; 0 and below throw bad_argument.
-  std::optional<time_limit> deadline{};
-  /// Higher ones begin first; equal ones in order.
-  int priority = 0;
-};
-
-/// `pool.submit(idempotent(fn<&f>), ...)`: may run more than once, so that it
-/// can be tried again when its worker dies.
-template <class F>
-struct idempotent_t {
-  static constexpr std::string_view name()
-    requires requires { F::name(); }
-  {
-    return F::name();
-  }
-  template <class... Args>
-    requires std::is_invocable_v<const F&, Args...>
-  decltype(auto) operator()(Args&&... args) const {
-    return std::invoke(F{}, std::forward<Args>(args)...);
-  }
-};
-
-template <class F>
-  requires std::is_empty_v<F>
-constexpr idempotent_t<F> idempotent(F) {
-  return {};
-}
-
 /// A task that killed too many workers.
 struct quarantined_task {
   std::string task;
@@ -138,153 +117,25 @@ struct process_pool_statistics {
                 crashes = 0, started = 0, recycled = 0, quarantined = 0;
 };
 
-class process_pool {
+class process_pool : public remote_executor {
 public:
   /// Returns at once; workers start meanwhile.
   /// Errors: bad_argument for a number out of range; not_sendable in a program
   ///         whose main doesn't call troupe::run; closed after a stop.
   explicit process_pool(system& sys, process_pool_options opts = {})
-    : core_(detail::make_process_pool(sys.runtime(), opts)) {}
+    : remote_executor(detail::make_process_pool(sys.runtime(), opts)) {}
+
   process_pool(const process_pool&) = delete;
   process_pool& operator=(const process_pool&) = delete;
 
   /// Drains.
   ~process_pool() { detail::close_process_pool(core_); }
 
-  /// Runs `f(args...)` in a worker; a function that takes a std::stop_token
-  /// first gets one that `future::cancel` and the deadline trigger.
-  /// Shape:  arguments are encoded here and now; future<R>. cancel() takes back
-  ///         a task that has not begun (true); one that runs is ended by force
-  ///         and fails with cancelled (false).
-  /// Errors: what `f` throws (standard types as themselves, others as
-  ///         task_failed), worker_died, timeout, cancelled, decode_error;
-  ///         closed after shutdown; rejected when full, by policy; bad_argument
-  ///         for arguments too large to travel.
-  template <class F, class... As>
-  auto submit(F f, As&&... args) {
-    return start({}, true, f, std::forward<As>(args)...);
-  }
-
-  /// `with({.deadline = 50ms}).submit(f, args...)`.
-  class limited {
-  public:
-    limited(process_pool& pool, task_options opts)
-      : pool_(pool),
-        options_(opts) {}
-    template <class F, class... As>
-    auto submit(F f, As&&... args) const {
-      return pool_.start(options_, true, f, std::forward<As>(args)...);
-    }
-
-  private:
-    process_pool& pool_;
-    task_options options_;
-  };
-  limited with(task_options opts) { return {*this, opts}; }
-
-  /// `f(x)` for each x, results in order, lazily; see map_range.
-  /// Errors: bad_argument for a chunk or window of 0 and below.
-  template <class F, class Range>
-  auto map(F f, Range&& range, map_options opts = {}) {
-    return map_range<process_pool, F, detail::held_t<Range>, true>{
-      *this, f, detail::hold_range(std::forward<Range>(range)), opts};
-  }
-
-  /// The same with chunks of 1 unless said otherwise.
-  template <class F, class Range>
-  auto imap(F f, Range&& range, map_options opts = {.chunk = 1}) {
-    return map(f, std::forward<Range>(range), opts);
-  }
-
-  /// Results as they come.
-  template <class F, class Range>
-  auto imap_unordered(F f, Range&& range, map_options opts = {.chunk = 1}) {
-    return map_range<process_pool, F, detail::held_t<Range>, false>{
-      *this, f, detail::hold_range(std::forward<Range>(range)), opts};
-  }
-
-  /// `f(a, b, ...)` for each tuple.
-  template <class F, class Range>
-  auto starmap(F, Range&& range, map_options opts = {}) {
-    return map(detail::spread_t<F>{}, std::forward<Range>(range), opts);
-  }
-
-  /// Calls `f(x)` for each x and returns when all calls are over.
-  /// Errors: the first one, after all calls.
-  template <class F, class Range>
-  void for_each(F f, Range&& range, map_options opts = {}) {
-    auto results = map(f, std::forward<Range>(range), opts);
-    std::exception_ptr error;
-    for (auto i = results.begin(); i != results.end(); ++i) {
-      try {
-        static_cast<void>(*i);
-      } catch (...) {
-        if (!error)
-          error = std::current_exception();
-      }
-    }
-    if (error)
-      std::rethrow_exception(error);
-  }
-
-  /// Refuses new tasks, then waits for those accepted (drain) or cancels what
-  /// has not begun (cancel_pending); past the deadline the rest is cancelled
-  /// and killed. Workers are gone when it returns. Idempotent.
-  drain_report shutdown(shutdown_mode mode = drain,
-                        time_limit deadline = no_deadline) {
-    return detail::shut_down(*core_, mode, deadline.ns());
-  }
-
-  std::size_t workers() const { return detail::workers_of(*core_); }
   process_pool_statistics stats() const;
   /// The processes of the workers that are there, for people and tests.
   std::vector<std::int32_t> pids() const;
   /// The last 100 tasks that were set aside.
   std::vector<quarantined_task> quarantined() const;
-
-  /// For map_range: one chunk as one task.
-  template <class F, class In>
-  auto submit_chunk(const std::shared_ptr<detail::map_work<F>>&,
-                    std::vector<In> inputs) {
-    using task = detail::chunk_task<F, In>;
-    return start_as<typename task::results>(
-      wire::task_entry<task, std::vector<wire::packed_t<In>>>(),
-      detail::is_idempotent<F>, {}, false,
-      [&](wire::writer& out) {
-        wire::encode_args<std::vector<wire::packed_t<In>>>(out, inputs);
-      },
-      detail::decode_chunk<F, In>);
-  }
-
-private:
-  template <class F, class... As>
-  auto start(task_options opts, bool may_reject, F, As&&... args) {
-    using result = wire::task_result_t<F, wire::packed_t<As>...>;
-    return start_as<result>(
-      wire::task_entry<F, wire::packed_t<As>...>(), detail::is_idempotent<F>,
-      opts, may_reject,
-      [&](wire::writer& out) {
-        wire::encode_args<wire::packed_t<As>...>(out, args...);
-      },
-      detail::decode_value<result>);
-  }
-
-  template <class R, class Encode>
-  future<R> start_as(const wire::entry& entry, bool idempotent,
-                     const task_options& opts, bool may_reject, Encode encode,
-                     void (*decode)(detail::state<R>&, wire::reader&)) {
-    auto* t = new detail::process_task<R>{*core_, entry, decode};
-    future<R> f{detail::state_ptr<detail::state<R>>{t}};
-    t->is_idempotent = idempotent;
-    t->priority = opts.priority;
-    if (opts.deadline)
-      t->deadline_ns = detail::checked_task_limit(*opts.deadline);
-    detail::encode_arguments(*t, encode);
-    detail::submit_to(*core_, *t, may_reject);
-    return f;
-  }
-
-  std::shared_ptr<detail::process_core> core_;
 };
 
 } // namespace troupe

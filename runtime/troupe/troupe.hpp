@@ -16,6 +16,7 @@
 #include "troupe/guarded.hpp"
 #include "troupe/latch.hpp"
 #include "troupe/node.hpp"
+#include "troupe/node_pool.hpp"
 #include "troupe/options.hpp"
 #include "troupe/pipe.hpp"
 #include "troupe/placement.hpp"

@@ -491,14 +491,15 @@ void peer::answer(std::uint64_t call, const core::state_base& s,
   answer_error(call, error);
 }
 
-void peer::answer_error(std::uint64_t call,
-                        const std::exception_ptr& e) noexcept {
+void peer::answer_error(std::uint64_t call, const std::exception_ptr& e,
+                        std::uint16_t flags) noexcept {
   try {
     buffer bytes;
     writer out{bytes};
     encode(out, describe(e, {}, 0, name()));
     attachments none;
-    transmit({.kind = frame_kind::error, .call = call}, bytes.bytes(), none);
+    transmit({.kind = frame_kind::error, .flags = flags, .call = call},
+             bytes.bytes(), none);
   } catch (const std::exception& x) {
     core::log().error("an error could not be answered: {}", x.what());
   }

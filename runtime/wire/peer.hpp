@@ -78,7 +78,8 @@ public:
   /// was answered.
   void answer_bytes(std::uint64_t call,
                     const std::function<void(writer&)>& write);
-  void answer_error(std::uint64_t call, const std::exception_ptr& e) noexcept;
+  void answer_error(std::uint64_t call, const std::exception_ptr& e,
+                    std::uint16_t flags = 0) noexcept;
   [[nodiscard]] bool has_open_calls();
   [[nodiscard]] bool is_closed();
   /// Handles here or there, calls or answers under way.

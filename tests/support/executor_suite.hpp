@@ -14,6 +14,8 @@
 //     using tally = ...;     // value(); token()
 //     static int count(token);   // adds one; what it was before
 //     static std::uint64_t here();   // who runs this: a thread, a process
+//     // optional: news of a cancel takes a while to get there
+//     static constexpr bool is_far = true;
 //   };
 //
 // Tasks are named functions that get all they need as arguments, so that they
@@ -37,6 +39,9 @@ template <class B>
 using gate_of = decltype(std::declval<typename B::gate&>().token());
 template <class B>
 using tally_of = decltype(std::declval<typename B::tally&>().token());
+
+template <class B>
+inline constexpr bool is_far = requires { requires B::is_far; };
 
 // -- tasks --------------------------------------------------------------------
 
@@ -329,8 +334,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a06_letting_a_map_go_cancels_the_rest, B,
   }
   t.gate.open();
   t.pool.shutdown();
-  // The call that was running when it went ends; no other begins.
-  BOOST_TEST(t.tally.value() <= 1);
+  // The call that was running when it went ends; no other begins, or none of
+  // another chunk where the news may come late.
+  BOOST_TEST(t.tally.value() <= (test::is_far<B> ? 5 : 1));
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(a07_a_window_pulls_no_more_than_its_size, B,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// remote_task: a task of a process_pool, as its parent keeps it: the encoded
-// call, who waits for it, and what has become of it so far.
+// remote_task: a task that runs in another process, as its pool keeps it: the
+// encoded call, who waits for it, and what has become of it so far.
 #pragma once
 
 #include "troupe/certificate.hpp"
@@ -13,20 +13,19 @@
 #include "troupe/future.hpp"
 
 #include <memory>
+#include <stop_token>
 #include <vector>
 
 namespace troupe {
 
-struct process_pool_options;
 template <class F>
 struct idempotent_t;
 
 namespace detail {
 
-class process_core; // process/pool.hpp
 class runtime;
 
-/// Links, owner and lock: the pool's (process/pool.hpp).
+/// Links, owner and lock: the pool's.
 struct remote_task {
   remote_task* next = nullptr;
   remote_task* previous = nullptr;
@@ -36,14 +35,16 @@ struct remote_task {
   std::int64_t deadline_ns = -1; // -1: the pool's
   int priority = 0;
   bool is_idempotent = false;
-  bool is_claimed = false;  // its future knows that it was sent
-  bool is_given_up = false; // settled, though it still runs
-  bool is_ended = false;    // by force, because it was cancelled
-  std::uint16_t flags = 0;  // of its frame
-  std::uint8_t where = 0;   // process/pool.hpp
-  std::uint64_t call = 0;   // its number at its worker
-  std::uint64_t place = 0;  // that worker's
-  std::vector<certificate> deaths;
+  bool is_claimed = false;            // its future knows that it was sent
+  bool is_given_up = false;           // settled, though it still runs
+  bool is_ended = false;              // by force, because it was cancelled
+  std::uint16_t flags = 0;            // of its frame
+  std::uint8_t where = 0;             // wire/tasks.hpp
+  std::uint64_t call = 0;             // its number at its worker or node
+  std::uint64_t place = 0;            // that one's
+  std::int64_t due = INT64_MAX;       // of the call that was sent to a node
+  std::vector<certificate> deaths;    // of workers
+  std::vector<std::string> lost_with; // nodes
 
   explicit remote_task(const wire::entry& e) : entry(e) {}
 
@@ -61,29 +62,36 @@ protected:
   ~remote_task() = default;
 };
 
-std::shared_ptr<process_core> make_process_pool(runtime& rt,
-                                                const process_pool_options&);
-void close_process_pool(const std::shared_ptr<process_core>& p) noexcept;
-void submit_to(process_core& p, remote_task& t, bool may_reject);
-void stop_task(process_core& p, remote_task& t) noexcept;
-void help_task(process_core& p, remote_task& t) noexcept;
-drain_report shut_down(process_core& p, shutdown_mode mode,
-                       std::int64_t limit_ns);
-std::size_t workers_of(const process_core& p) noexcept;
+/// A pool of such tasks, as they and their futures see it.
+class remote_pool : public std::enable_shared_from_this<remote_pool> {
+public:
+  virtual ~remote_pool() = default;
+  /// Errors: closed, rejected.
+  virtual void submit(remote_task& t, bool may_reject) = 0;
+  /// Its future is not wanted any more, though it was sent.
+  virtual void stop_task(remote_task& t) noexcept = 0;
+  /// Somebody waits for it: brings the answer nearer for a moment.
+  virtual void help(remote_task& t) noexcept = 0;
+  virtual drain_report shut_down(shutdown_mode mode, std::int64_t limit_ns) = 0;
+  [[nodiscard]] virtual std::size_t workers() const noexcept = 0;
+  /// Whether blocks can go beside a message, as descriptors.
+  [[nodiscard]] virtual bool has_attachments() const noexcept = 0;
+  /// Moves large arguments beside the message, if that can be.
+  virtual void seal(remote_task& t) = 0;
+};
+
 /// Errors: bad_argument.
 std::int64_t checked_task_limit(time_limit limit);
-/// Moves large arguments beside the message.
-void seal_arguments(remote_task& t);
 /// The error of a value that can't be read.
 void settle_undecodable(state_base& s) noexcept;
 
 template <class R>
-struct process_task final : remote_task, detail::state<R>, pooled {
-  std::weak_ptr<process_core> pool;
+struct remote_call final : remote_task, detail::state<R>, pooled {
+  const std::weak_ptr<remote_pool> pool;
   void (*const read)(detail::state<R>&, wire::reader&);
 
-  process_task(process_core& p, const wire::entry& e,
-               void (*reads)(detail::state<R>&, wire::reader&));
+  remote_call(remote_pool& p, const wire::entry& e,
+              void (*reads)(detail::state<R>&, wire::reader&));
 
   state_base& state() noexcept override { return *this; }
 
@@ -95,38 +103,36 @@ struct process_task final : remote_task, detail::state<R>, pooled {
     }
   }
 
-  static process_task& of(state_base* s) noexcept {
-    return *static_cast<process_task*>(static_cast<detail::state<R>*>(s));
+  static remote_call& of(state_base* s) noexcept {
+    return *static_cast<remote_call*>(static_cast<detail::state<R>*>(s));
   }
 
   static constexpr state_ops table{
     [](state_base* s) noexcept { delete &of(s); },
     [](state_base* s) noexcept {
       if (auto p = of(s).pool.lock())
-        stop_task(*p, of(s));
+        p->stop_task(of(s));
     },
     nullptr, nullptr,
     [](state_base* s) noexcept {
       if (auto p = of(s).pool.lock())
-        help_task(*p, of(s));
+        p->help(of(s));
     }};
 };
 
-std::weak_ptr<process_core> weak_from(process_core& p) noexcept;
-
 template <class R>
-process_task<R>::process_task(process_core& p, const wire::entry& e,
-                              void (*reads)(detail::state<R>&, wire::reader&))
+remote_call<R>::remote_call(remote_pool& p, const wire::entry& e,
+                            void (*reads)(detail::state<R>&, wire::reader&))
   : remote_task(e),
     detail::state<R>(&table),
-    pool(weak_from(p)),
+    pool(p.weak_from_this()),
     read(reads) {}
 
 template <class Encode>
-void encode_arguments(remote_task& t, Encode encode) {
-  wire::writer out{t.arguments, {}, &t.road};
+void encode_arguments(remote_pool& p, remote_task& t, Encode encode) {
+  wire::writer out{t.arguments, {}, p.has_attachments() ? &t.road : nullptr};
   encode(out);
-  seal_arguments(t);
+  p.seal(t);
 }
 
 template <class F>
@@ -164,11 +170,13 @@ struct chunk_task {
     std::conditional_t<std::is_void_v<value>, void, wire::packed_t<value>>;
   using results = chunk_result<value>;
 
-  chunk_answer<packed> operator()(std::vector<input> inputs) const {
+  // Letting the map go stops it between two inputs: nobody looks at the rest.
+  chunk_answer<packed> operator()(std::stop_token stop,
+                                  std::vector<input> inputs) const {
     chunk_answer<packed> answer;
     answer.values.reserve(inputs.size());
     const F f{};
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
+    for (std::size_t i = 0; i < inputs.size() && !stop.stop_requested(); ++i) {
       try {
         if constexpr (std::is_void_v<value>) {
           std::invoke(f, std::move(inputs[i]));
