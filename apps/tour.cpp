@@ -345,6 +345,40 @@ int there = t.ask<&teller::process>().get();)");
           + std::to_string(there) + "; this is " + std::to_string(::getpid()));
 }
 
+void nodes(guide& g) {
+  auto& sys = g.sys;
+  g.say(
+    "Or on another machine; here it is this one. A node is this program, "
+    "started\nas `node --listen`; who is let in is said by keys.");
+  g.code(R"(
+auto there = troupe::launch_local(sys, 2);
+auto far = sys.spawn<account>(troupe::on_node{there[0].node()});
+far.tell<&account::put>(60);)");
+  auto there = troupe::launch_local(sys, 2);
+  auto far = sys.spawn<account>(troupe::on_node{there[0].node()});
+  far.tell<&account::put>(60);
+  g.found("its balance, asked over an encrypted connection: "
+          + std::to_string(far.ask<&account::balance>().get()));
+  g.say(
+    "Tasks go to a node_pool. One of the two dies; what may be done again is "
+    "done\nby the other.");
+  g.code(R"(
+troupe::node_pool pool{sys, {.nodes = {there[0].node(), there[1].node()}}};
+there[0].kill();
+int sum = 0;
+for (int y : pool.map(troupe::idempotent(square), std::views::iota(1, 101)))
+  sum += y;)");
+  constexpr auto square = [](int x) { return x * x; };
+  troupe::node_pool pool{sys, {.nodes = {there[0].node(), there[1].node()}}};
+  there[0].kill();
+  int sum = 0;
+  for (int y : pool.map(troupe::idempotent(square), std::views::iota(1, 101)))
+    sum += y;
+  g.found("1 + 4 + 9 + ... + 10000 = " + std::to_string(sum));
+  g.found("and the account: "
+          + error_of([&] { (void)far.ask<&account::balance>().get(); }));
+}
+
 void sharing(guide& g) {
   auto& sys = g.sys;
   g.say(
@@ -526,6 +560,7 @@ constexpr part parts[] = {
   {"thread-pool", "The thread pool", &thread_pool},
   {"processes", "Worker processes", &processes},
   {"remote-actors", "An actor in a process of its own", &remote_actors},
+  {"nodes", "On other machines", &nodes},
   {"sharing", "What a lock was", &sharing},
   {"queue", "A queue that loses nothing", &queues},
   {"supervision", "Failed and started anew", &supervision},

@@ -77,7 +77,9 @@ def tour():
                  "24 120 720 5040 40320 362880 3628800",
                  "shutdown:", "sleeper", "nap",
                  "1 + 4 + 9 + 16 = 30", "came out: 1 2 3",
-                 "the new one begins at 0", "running  counter#",
+                 "the new one begins at 0", "encrypted connection: 60",
+                 "1 + 4 + 9 + ... + 10000 = 338350",
+                 "and the account: 127.0.0.1:", "running  counter#",
                  "counter::crash: std::runtime_error: out of luck",
                  "moved 4000, in the bank: 100000 of 100000"):
         expect(f"tour shows '{said}'", said in out, out)
@@ -148,6 +150,26 @@ def remote_counter():
                done.stderr)
 
 
+def cluster_map():
+    code, out, err = run("cluster_map", "--kill")
+    expect("cluster_map draws the whole picture though a node was killed",
+           code == 0 and out.rstrip().endswith("the picture is whole"),
+           out + err)
+    pid = re.search(r"-- process (\d+), node (\S+), was killed", out)
+    expect("cluster_map says which node was killed and what it cost",
+           pid and re.search(rf"node {pid[2]}: \d+ rows, (\d+) lost with it, "
+                             r"gone", out)
+           and re.search(r"(\d+) rows lost with their node, \1 drawn again",
+                         out), out)
+    expect("cluster_map shows the rows of the picture between",
+           sum(len(line) == 76 for line in out.splitlines()) >= 28, out)
+    for args in (("--local", "0"), ("--nodes", "nowhere"),
+                 ("--nodes", "a:1", "--kill")):
+        code, out, err = run("cluster_map", *args)
+        expect(f"cluster_map refuses {' '.join(args)}",
+               code in (1, 2) and err and not out, out + err)
+
+
 def self_checking():
     """Those of what is shared and of what fails; meson runs them plainly."""
     for name, option, bad in (("bank", "--accounts", "0"),
@@ -213,6 +235,7 @@ hello()
 factorial()
 tour()
 remote_counter()
+cluster_map()
 self_checking()
 interrupted()
 opening_lines()

@@ -60,6 +60,9 @@ struct node_mode final : detail::program {
     std::fflush(stdout);
     char bytes[256];
     if (with_stdin) {
+      // Nobody reads our output any more: what is printed here goes to the
+      // error output, which whoever started us has left alone.
+      ::dup2(STDERR_FILENO, STDOUT_FILENO);
       while (::read(STDIN_FILENO, bytes, sizeof(bytes)) > 0) {}
       return 0;
     }

@@ -15,6 +15,7 @@
 #include "troupe/future.hpp"
 #include "troupe/guarded.hpp"
 #include "troupe/latch.hpp"
+#include "troupe/launch.hpp"
 #include "troupe/node.hpp"
 #include "troupe/node_pool.hpp"
 #include "troupe/options.hpp"
