@@ -113,6 +113,11 @@ public:
     if (in_ >= 0)
       ::close(std::exchange(in_, -1));
   }
+  void say(const std::string& text) const {
+    const auto all = text + "\n";
+    BOOST_TEST_REQUIRE(::write(in_, all.data(), all.size())
+                       == static_cast<ssize_t>(all.size()));
+  }
   /// A line that it writes; empty at the end.
   std::string line() {
     std::string text;
