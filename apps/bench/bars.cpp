@@ -98,7 +98,7 @@ std::string svg_of(const std::vector<bar>& bars) {
   for (double v = low; v <= high * 1.01; v *= std::exp2(step))
     text += fmt::format(
       "<path d=\"M{0:.1f} {1}V{2:.0f}\" stroke=\"#ddd\"/>\n"
-      "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4:g}</text>\n",
+      "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4:.3g}</text>\n",
       at(v), top - 6, height - 10, top - 10, v);
   auto y = top + step_y / 2;
   for (auto& b : bars) {

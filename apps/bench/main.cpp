@@ -218,7 +218,7 @@ int main(int argc, char** argv) {
   app.add_flag("--list", opts.lists, "name the workloads and end");
   CLI11_PARSE(app, argc, argv);
   if (opts.makes_readme)
-    opts.how.budget = std::chrono::milliseconds{3'000};
+    opts.how.budget = std::chrono::milliseconds{5'000};
   if (opts.is_quick) {
     opts.how.budget = std::chrono::milliseconds{400};
     opts.how.warms_up = false;

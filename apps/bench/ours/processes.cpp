@@ -6,8 +6,12 @@
 
 #include <troupe/troupe.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <ranges>
+#include <string>
 #include <thread>
 
 namespace bench::ours {
@@ -126,7 +130,13 @@ figures process_start(const setting& how) {
 
 namespace {
 
-void hang() {
+// Says by a pipe of the bench's process that it has begun, and hangs.
+void begin_and_hang(int pid, int pipe_end) {
+  const auto name = "/proc/" + std::to_string(pid) + "/fd/"
+                    + std::to_string(pipe_end);
+  const int out = ::open(name.c_str(), O_WRONLY | O_CLOEXEC);
+  if (out < 0 || ::write(out, "!", 1) != 1)
+    throw std::runtime_error("cannot write to " + name);
   for (;;)
     std::this_thread::sleep_for(1s);
 }
@@ -139,10 +149,13 @@ figures process_crash(const setting& how) {
   (void)pool.submit(troupe::fn<&triple>, 1).get();
   std::vector<double> error;
   std::vector<double> serving;
+  int begun[2];
+  expect("pipe2", ::pipe2(begun, O_CLOEXEC), 0);
   for (int i = 0; i < crash_samples; ++i) {
     const auto pid = pool.submit([] { return ::getpid(); }).get();
-    auto busy = pool.submit(troupe::fn<&hang>);
-    std::this_thread::sleep_for(2ms); // it has begun
+    auto busy = pool.submit(troupe::fn<&begin_and_hang>, ::getpid(), begun[1]);
+    char c = 0;
+    expect("what a task says", ::read(begun[0], &c, 1), 1);
     stopwatch watch;
     ::kill(pid, SIGKILL);
     try {
@@ -153,6 +166,8 @@ figures process_crash(const setting& how) {
     (void)pool.submit(troupe::fn<&triple>, 1).get();
     serving.push_back(watch.seconds() * 1e3);
   }
+  ::close(begun[0]);
+  ::close(begun[1]);
   expect("errors", error.size(), serving.size());
   return {{"process_crash", quantile(std::move(error), 0.99)},
           {"process_crash_serving", quantile(std::move(serving), 0.99)}};
