@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE(a44_a48_costs_its_own_task_alone) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a44_from_outside_too) {
+BOOST_AUTO_TEST_CASE(a44_a65_from_outside_too) {
   bench t{{.workers = 1}};
   auto pid = test::new_word();
   for (int number : {SIGTERM, SIGKILL, SIGINT}) {
@@ -279,6 +279,32 @@ BOOST_AUTO_TEST_CASE(a54_results_that_cant_travel_lose_no_worker) {
     BOOST_TEST(text_thrown<std::domain_error>([&] { f.get(); }) == "a trap");
   }
   BOOST_TEST(t.pool.submit(fn<&here>).get() == pid);
+}
+
+struct odd_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct no_exception {};
+
+BOOST_AUTO_TEST_CASE(b06_errors_of_unknown_types_come_by_type_and_text) {
+  bench t{{.workers = 1}};
+  const auto pid = t.pool.submit(fn<&here>).get();
+  auto known = t.pool.submit([] { throw odd_error{"the text"}; });
+  auto unknown = t.pool.submit([] { throw no_exception{}; });
+  try {
+    known.get();
+    BOOST_ERROR("nothing was thrown");
+  } catch (const troupe::task_failed& e) {
+    BOOST_TEST(contains(e.type(), "odd_error"), e.type());
+    BOOST_TEST(contains(e.what(), "the text"), e.what());
+  }
+  try {
+    unknown.get();
+    BOOST_ERROR("nothing was thrown");
+  } catch (const troupe::task_failed& e) {
+    BOOST_TEST(contains(e.type(), "no_exception"), e.type());
+  }
+  BOOST_TEST(t.pool.submit(fn<&here>).get() == pid); // nobody died
 }
 
 BOOST_AUTO_TEST_CASE(b01_in_the_middle_of_a_map_is_told_within_a_second) {

@@ -9,6 +9,7 @@
 #include <ranges>
 #include <set>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -185,11 +186,11 @@ BOOST_AUTO_TEST_CASE(b12_b14_a66_killed_leaves_nobody) {
     BOOST_TEST_REQUIRE(!all.contains(0));
     for (int pid : test::descendants_of(p.pid()))
       all.insert(pid);
-    BOOST_TEST(all.size() >= 9u); // the zygote
+    BOOST_TEST(all.size() >= 10u); // the zygote, its keeper
     const auto zygotes = test::children_of(p.pid());
     BOOST_TEST_REQUIRE(zygotes.size() == 1u);
-    if (kills_zygote) // then each worker looks after itself: but not who was
-      ::kill(zygotes[0], SIGKILL); // stopped, and not the daemon
+    if (kills_zygote) // then each worker looks after itself
+      ::kill(zygotes[0], SIGKILL);
     ::kill(p.pid(), SIGKILL);
     unsigned left = 0;
     eventually(2s, [&] {
@@ -198,7 +199,7 @@ BOOST_AUTO_TEST_CASE(b12_b14_a66_killed_leaves_nobody) {
         left += test::is_gone(pid) ? 0 : 1;
       return left == 0;
     });
-    BOOST_TEST(left <= (kills_zygote ? 2u : 0u));
+    BOOST_TEST(left == 0u);
     for (int pid : all)
       if (!test::is_gone(pid))
         ::kill(pid, SIGKILL);
@@ -303,6 +304,39 @@ BOOST_AUTO_TEST_CASE(a69_a_worker_without_it_has_a_certificate_too) {
   BOOST_TEST(contains(c.reason, "how is not known"), c.reason);
 }
 
+BOOST_AUTO_TEST_CASE(b14_a_daemon_goes_with_its_own_worker_alone) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  process_pool pool{live.sys, {.workers = 2, .spares = 0}};
+  const auto daemon = test::new_word(), ready = test::new_word();
+  auto with_daemon = pool.submit(
+    [](word d, word r) {
+      if (::fork() == 0) {
+        ::setsid();
+        if (::fork() == 0) {
+          test::set_word(d, static_cast<std::uint32_t>(here()));
+          for (;;)
+            ::pause();
+        }
+        ::_exit(0);
+      }
+      ::wait(nullptr);
+      test::await_word(d);
+      test::set_word(r, static_cast<std::uint32_t>(here()));
+      ::pause();
+    },
+    daemon, ready);
+  test::await_word(ready);
+  const auto its_pid = static_cast<int>(test::at(daemon).load());
+  for (int i = 0; i < 5; ++i) {
+    auto other = pool.submit([] { ::raise(SIGKILL); });
+    BOOST_TEST(test::death_of(other).signal == SIGKILL);
+  }
+  BOOST_TEST(!test::is_gone(its_pid));
+  ::kill(static_cast<int>(test::at(ready).load()), SIGKILL);
+  BOOST_TEST(test::death_of(with_daemon).signal == SIGKILL);
+  BOOST_TEST(eventually(5s, [&] { return test::is_gone(its_pid); }));
+}
+
 BOOST_AUTO_TEST_CASE(b18_goes_with_the_system_and_is_reaped) {
   int zygote = 0;
   {
@@ -357,6 +391,34 @@ BOOST_AUTO_TEST_CASE(a64_a_second_shutdown_may_be_less_patient) {
   BOOST_TEST(!pool.shutdown(troupe::drain, 10ms).clean);
   patient.join();
   BOOST_CHECK_THROW(f.get(), troupe::cancelled);
+}
+
+BOOST_AUTO_TEST_CASE(a42_workers_are_stopped_if_the_others_cant_be_started) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  { // the zygote is there
+    process_pool first{live.sys, {.workers = 1}};
+    BOOST_TEST(first.submit(fn<&square>, 3).get() == 9);
+  }
+  rlimit all{};
+  ::getrlimit(RLIMIT_NOFILE, &all);
+  rlimit few = all;
+  few.rlim_cur = test::open_files() + 20; // of three workers or so
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  process_pool pool{live.sys, {.workers = 8, .spares = 0}};
+  std::set<int> seen;
+  const auto stopped = eventually(20s, [&] {
+    for (auto pid : pool.pids())
+      seen.insert(pid);
+    return !seen.empty() && pool.stats().workers == 0;
+  });
+  ::setrlimit(RLIMIT_NOFILE, &all);
+  BOOST_TEST(stopped);
+  BOOST_TEST(contains(
+    text_thrown<troupe::closed>([&] { (void)pool.submit(fn<&square>, 1); }),
+    "could not be started"));
+  BOOST_TEST(eventually(10s, [&] {
+    return std::all_of(seen.begin(), seen.end(), &test::is_gone);
+  }));
 }
 
 BOOST_AUTO_TEST_CASE(a40_a_worker_that_hangs_in_its_initializer_is_killed) {
@@ -534,7 +596,8 @@ BOOST_AUTO_TEST_CASE(is_left_of_200_pools) {
     }));
     BOOST_TEST(test::descendants_of(::getpid()).size() >= 1u);
     BOOST_TEST(eventually(10s, [&] { // spares are gone with their pools
-      return test::descendants_of(::getpid()).size() <= before.children + 1;
+      return test::descendants_of(::getpid()).size()
+             <= before.children + 2; // zygote, keeper
     }));
   }
   BOOST_TEST(eventually(10s, [&] { return counts{} == before; }));

@@ -50,6 +50,17 @@ void enter_and_pass(word inside, word most, word gate) {
   test::at(inside).fetch_sub(1);
 }
 
+int memfds_named(const std::string& name) {
+  int n = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    std::error_code gone;
+    const auto to = std::filesystem::read_symlink(entry, gone).string();
+    n += to.starts_with(name) ? 1 : 0;
+  }
+  return n;
+}
+
 std::uint32_t value(word w) {
   return test::at(w).load();
 }
@@ -440,16 +451,7 @@ BOOST_AUTO_TEST_CASE(b07_what_is_too_large_is_refused_by_name) {
 
 // Where a large argument stood serves the next one, and goes when none comes.
 BOOST_AUTO_TEST_CASE(large_arguments_use_the_same_memory_again) {
-  auto blocks = [] {
-    int n = 0;
-    for (const auto& entry :
-         std::filesystem::directory_iterator{"/proc/self/fd"}) {
-      std::error_code gone;
-      const auto to = std::filesystem::read_symlink(entry, gone).string();
-      n += to.find("troupe.block") != std::string::npos ? 1 : 0;
-    }
-    return n;
-  };
+  auto blocks = [] { return memfds_named("/memfd:troupe.block"); };
   bench t{2};
   std::vector<troupe::future<bool>> all;
   for (int i = 0; i < 40; ++i) {
@@ -470,6 +472,41 @@ BOOST_AUTO_TEST_CASE(large_arguments_use_the_same_memory_again) {
   }
   BOOST_TEST(blocks() >= 1);
   BOOST_TEST(eventually(10s, [&] { return blocks() == 0; }));
+}
+
+BOOST_AUTO_TEST_CASE(a77_b19_a_blob_outlives_who_reads_it) {
+  bench t{1};
+  {
+    troupe::shared_buffer fill{std::size_t{2} << 20};
+    std::ranges::fill(fill.bytes(), std::byte{'b'});
+    const troupe::blob shared = std::move(fill).freeze();
+    BOOST_TEST(shared.is_shared());
+    auto last = [](const troupe::blob& b, bool dies) {
+      if (dies)
+        ::raise(SIGKILL);
+      return std::to_integer<char>(b.data()[b.size() - 1]);
+    };
+    for (auto dies : {false, true, false, true, false}) {
+      auto f = t.pool.submit(last, shared, dies);
+      if (dies)
+        BOOST_CHECK_THROW((void)f.get(), troupe::worker_died);
+      else
+        BOOST_TEST(f.get() == 'b');
+    }
+    // One that a worker made, which then ends.
+    auto made = t.pool.submit([] {
+      troupe::shared_buffer b{std::size_t{2} << 20};
+      b.bytes()[7] = std::byte{'w'};
+      return std::move(b).freeze();
+    });
+    const auto from_worker = made.get();
+    BOOST_CHECK_THROW((void)t.pool.submit(last, shared, true).get(),
+                      troupe::worker_died);
+    BOOST_TEST((from_worker.data()[7] == std::byte{'w'}));
+  }
+  BOOST_TEST(t.pool.submit([] { return 1; }).get() == 1);
+  BOOST_TEST(
+    eventually(10s, [] { return memfds_named("/memfd:troupe ") == 0; }));
 }
 
 BOOST_AUTO_TEST_CASE(b04_large_results_need_no_reader) {

@@ -202,12 +202,14 @@ private:
       pongs_ = pings_; // each counts once
       heard_ = now;
     }
-    if (now - heard_ >= limit)
+    if (now - heard_ >= limit) {
       c->condemn(fmt::format("no sign of life for {} ms (was it stopped?)",
                              limit / 1'000'000),
                  SIGKILL);
-    else if (now - heard_ >= limit / 2)
+      heard_ = now; // once is enough
+    } else if (now - heard_ >= limit / 2) {
       c->ping(++pings_);
+    }
     return std::max(heard_ + limit / 2, now + limit / 8);
   }
 

@@ -504,6 +504,7 @@ void process_core::look_at_heartbeat(place& p, std::int64_t now) {
     p.worker->condemn(
       fmt::format("no sign of life for {} ms (was it stopped?)", limit / ms),
       SIGKILL);
+    p.heard = now; // once is enough
   } else {
     p.worker->ping(++p.pings);
   }

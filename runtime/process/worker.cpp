@@ -4,6 +4,7 @@
 #include "core/context.hpp"
 #include "process/channel.hpp"
 #include "process/crash.hpp"
+#include "process/keeper.hpp"
 #include "process/zygote.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
@@ -53,6 +54,7 @@ std::int64_t resident_bytes(int statm) {
 }
 
 [[noreturn]] void end_group() {
+  kill_descendants(::getpid());
   ::kill(0, SIGKILL); // our group, us included
   ::kill(::getpid(), SIGKILL);
   for (;;)
@@ -415,6 +417,8 @@ void apply(const worker_limits& limits) {
 void worker_main(descriptor socket, descriptor memory, descriptor bell,
                  const worker_limits& limits) {
   ::prctl(PR_SET_NAME, "troupe.worker");
+  // Daemons of its tasks stay below it, and go when it does.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

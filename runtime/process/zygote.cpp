@@ -2,6 +2,7 @@
 #include "process/zygote.hpp"
 
 #include "process/channel.hpp"
+#include "process/keeper.hpp"
 
 #include <boost/stacktrace.hpp>
 
@@ -123,8 +124,8 @@ void bury(child& c) {
 }
 
 // What dead workers left behind is ours by now: daemons of their own sessions.
-// Those in the group of a worker that lives are that worker's.
-void kill_strays(const children_map& known) {
+// Those of a worker that lives are that worker's: it is a subreaper, too.
+void kill_strays(const children_map& known, pid_t keeper_pid) {
   for (int round = 0; round < 100; ++round) {
     auto path = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
     auto* file = std::fopen(path.c_str(), "re");
@@ -133,7 +134,8 @@ void kill_strays(const children_map& known) {
     auto found = false;
     int pid = 0;
     while (std::fscanf(file, "%d", &pid) == 1) {
-      if (known.contains(pid) || known.contains(::getpgid(pid)))
+      if (pid == keeper_pid || known.contains(pid)
+          || known.contains(::getpgid(pid)))
         continue;
       found = true;
       ::kill(pid, SIGKILL);
@@ -165,7 +167,7 @@ void kill_strays(const children_map& known) {
 }
 
 void give_birth(const order& o, std::vector<descriptor> fds,
-                children_map& children) {
+                children_map& children, keeper& guard) {
   report r{.what = report::kind::not_born, .worker = o.worker};
   if (fds.size() != order::descriptors) {
     r.error = EBADF;
@@ -196,12 +198,13 @@ void give_birth(const order& o, std::vector<descriptor> fds,
   r.what = report::kind::born;
   r.pid = pid;
   const int fd = pidfd.get();
+  guard.tell_birth(pid, fd);
   send_report(r, std::span{&fd, 1});
   children.emplace(pid, child{o.worker, pid, std::move(fds[1])});
 }
 
 // Workers are reported, anything else is only reaped.
-void bury_the_dead(children_map& children) {
+void bury_the_dead(children_map& children, pid_t keeper_pid) {
   for (;;) {
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0
@@ -214,7 +217,7 @@ void bury_the_dead(children_map& children) {
     }
     bury(i->second);
     children.erase(i);
-    kill_strays(children);
+    kill_strays(children, keeper_pid);
   }
 }
 
@@ -252,6 +255,8 @@ bool is_zygote(int argc, char** argv) {
 
 int zygote_main() {
   set_up();
+  keeper guard;
+  guard.start();
   const auto deaths = watch_deaths();
   children_map children;
   for (auto open = true; open;) {
@@ -261,7 +266,7 @@ int zygote_main() {
     if (fds[1].revents != 0) {
       signalfd_siginfo info;
       while (::read(deaths.get(), &info, sizeof(info)) > 0) {}
-      bury_the_dead(children);
+      bury_the_dead(children, guard.pid());
     }
     while (open) {
       order o;
@@ -272,7 +277,7 @@ int zygote_main() {
       if (got.how == transfer::ended)
         open = false;
       else
-        give_birth(o, std::move(got.fds), children);
+        give_birth(o, std::move(got.fds), children, guard);
     }
   }
   for (auto& [pid, c] : children)
@@ -282,7 +287,7 @@ int zygote_main() {
     ::kill(pid, SIGKILL);
     wait_for(pid, info, WEXITED, nullptr);
   }
-  kill_strays({});
+  kill_strays({}, 0);
   return 0;
 }
 

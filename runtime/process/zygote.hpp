@@ -9,6 +9,8 @@
 //
 // Death of the parent: its socket ends, the zygote kills all groups of workers
 // and whatever they left behind (it is their subreaper), then ends itself.
+// Death of both at once: the workers' watchers, and the keeper for those that
+// were stopped (keeper.hpp).
 // Death of the zygote: workers go on; the parent sees them end by their pidfds
 // and starts another zygote for new ones. One that was forked but not reported
 // yet is lost, as if it had died.
