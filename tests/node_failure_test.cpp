@@ -57,6 +57,14 @@ std::size_t open_descriptors() {
   return n;
 }
 
+std::size_t resident_bytes() {
+  std::ifstream statm{"/proc/self/statm"};
+  std::size_t total = 0;
+  std::size_t pages = 0;
+  statm >> total >> pages;
+  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 // A system that listens by itself.
 struct listening {
   live_system live{test::with_keys()};
@@ -653,11 +661,18 @@ BOOST_AUTO_TEST_CASE(connect_and_disconnect_a_thousand_times_without_a_trace) {
     BOOST_TEST(t.ask<&tally::add>(1).get() == 2);
     n.close();
   };
-  once();
+  for (int i = 0; i < 50; ++i)
+    once();
   const auto before = open_descriptors();
+  const auto threads = test::threads();
+  const auto memory = resident_bytes();
   for (int i = 0; i < test::rounds(1000); ++i)
     once();
   BOOST_TEST(eventually(5s, [&] { return open_descriptors() <= before; }));
+  BOOST_TEST(eventually(5s, [&] { return test::threads() <= threads; }));
+  // 4 KiB for each would show.
+  if (!test::is_sanitized)
+    BOOST_TEST(resident_bytes() < memory + (std::size_t{4} << 20));
   BOOST_TEST(
     eventually(5s, [&] { return l.live.sys.stats().actors_alive == 0; }));
 }

@@ -32,7 +32,7 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::size_t local_max = 256;
 // What a command may say before the node does: banners of ssh, say.
-constexpr std::size_t preface_bytes_max = 64 * 1024;
+constexpr std::size_t preface_bytes_max = std::size_t{64} << 10;
 constexpr std::chrono::seconds farewell{1};
 constexpr std::size_t waiters_max = 32;
 constexpr std::chrono::milliseconds pause_max{1000};
