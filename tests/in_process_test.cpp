@@ -432,9 +432,9 @@ BOOST_AUTO_TEST_CASE(b28_of_one_that_was_stopped_comes_within_the_patience) {
 
 BOOST_AUTO_TEST_CASE(does_not_come_to_one_that_computes_long) {
   live_system live;
-  auto t = live.sys.spawn<teller>(troupe::in_process{.heartbeat = 200ms});
+  auto t = live.sys.spawn<teller>(troupe::in_process{.heartbeat = 1s});
   const auto pid = t.ask<&teller::pid>().get();
-  t.ask<&teller::compute>(1'500).get();
+  t.ask<&teller::compute>(3'000).get();
   BOOST_TEST(t.ask<&teller::pid>().get() == pid);
 }
 

@@ -197,20 +197,27 @@ private:
       limit = std::max<std::int64_t>(
         limit, std::chrono::nanoseconds{birth_limit}.count());
     const auto pumps = pumps_.load();
-    if (heard_ == 0 || std::exchange(seen_pumps_, pumps) != pumps
-        || (pongs_ != pings_ && c->last_pong() == pings_)) {
+    const auto answered = pongs_ != pings_ && c->last_pong() == pings_;
+    if (answered)
       pongs_ = pings_; // each counts once
-      heard_ = now;
-    }
-    if (now - heard_ >= limit) {
+    if (std::exchange(seen_pumps_, pumps) != pumps || answered || heard_ == 0)
+      heard_ = pinged_at_ = now;
+    // One ping at a time: half of the patience is for its answer, however late
+    // we come to look.
+    if (now - heard_ < limit / 2)
+      return heard_ + limit / 2;
+    if (pongs_ == pings_) {
+      c->ping(++pings_);
+      pinged_at_ = now;
+    } else if (now - pinged_at_ >= limit / 2) {
       c->condemn(fmt::format("no sign of life for {} ms (was it stopped?)",
                              limit / 1'000'000),
                  SIGKILL);
       heard_ = now; // once is enough
-    } else if (now - heard_ >= limit / 2) {
-      c->ping(++pings_);
+    } else {
+      c->ping(pings_); // the same: the first may not have found room
     }
-    return std::max(heard_ + limit / 2, now + limit / 8);
+    return now + limit / 8;
   }
 
   void end_within(std::int64_t ns) {
@@ -237,6 +244,7 @@ private:
   std::atomic<std::uint64_t> pumps_{0};
   // Of the host's thread:
   std::uint64_t pings_ = 0, pongs_ = 0, seen_pumps_ = 0;
+  std::int64_t pinged_at_ = 0;
   std::int64_t heard_ = 0; // when it last showed a sign; 0: it owes nothing
 };
 

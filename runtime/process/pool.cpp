@@ -499,14 +499,19 @@ void process_core::look_at_heartbeat(place& p, std::int64_t now) {
   }
   if (now - p.heard < limit / 2)
     return;
-  if (now - p.heard >= limit) {
+  // One ping at a time: half of the patience is for its answer, however late
+  // we come to look.
+  if (p.pongs == p.pings) {
+    p.worker->ping(++p.pings);
+    p.pinged_at = now;
+  } else if (now - std::max(p.pinged_at, p.heard) >= limit / 2) {
     p.leaving = true;
     p.worker->condemn(
       fmt::format("no sign of life for {} ms (was it stopped?)", limit / ms),
       SIGKILL);
     p.heard = now; // once is enough
   } else {
-    p.worker->ping(++p.pings);
+    p.worker->ping(p.pings); // the same: the first may not have found room
   }
 }
 

@@ -90,7 +90,7 @@ private:
     std::int64_t next_stage = 0;
     std::string why_ending;
     std::uint64_t pings = 0, pongs = 0;
-    std::int64_t heard = 0;
+    std::int64_t heard = 0, pinged_at = 0;
     std::int64_t end_by = 0; // of leaving: killed then
 
     [[nodiscard]] bool pid_unknown() const { return worker->pid() == 0; }
