@@ -18,8 +18,20 @@ struct text_and_guard {
   counted guard;
 };
 
+// Counts its copies.
+struct parcel {
+  std::vector<int> what{1, 2, 3};
+
+  parcel() = default;
+  parcel(const parcel& p) : what(p.what) { ++copies; }
+  parcel(parcel&&) = default;
+  parcel& operator=(parcel&&) = default;
+  static inline std::atomic<int> copies{0};
+};
+
 class other {
 public:
+  parcel wrap() { return {}; }
   int twice(int n) { return 2 * n; }
   std::string join(const std::string& a, std::string b) { return a + b; }
   text_and_guard make(std::string s) { return {s + std::string(40, '.'), {}}; }
@@ -82,6 +94,20 @@ public:
   task<int> move_only() {
     auto p = co_await other_.ask<&other::own>(4);
     co_return *p + *co_await other_.ask<&other::own>(5);
+  }
+  task<int> awaits_a_temporary() {
+    auto p = co_await other_.ask<&other::wrap>();
+    auto f = other_.ask<&other::wrap>();
+    auto q = co_await std::move(f);
+    co_return static_cast<int>(p.what.size() + q.what.size());
+  }
+  task<int> awaits_what_others_have() {
+    auto f = other_.ask<&other::wrap>();
+    auto g = f;
+    auto p = co_await std::move(g);
+    auto q = co_await f;
+    auto r = co_await f;
+    co_return static_cast<int>(p.what.size() + q.what.size() + r.what.size());
   }
   task<int> named_future() {
     auto f = other_.ask<&other::twice>(5);
@@ -235,6 +261,34 @@ BOOST_AUTO_TEST_CASE(outside_of_an_actor_is_never_entered) {
     auto t = lazy({});
   }
   check_none_left();
+}
+
+BOOST_AUTO_TEST_CASE(moves_the_value_out_of_a_temporary_future) {
+  // One worker: who answers has let go before who asked goes on.
+  troupe::system sys{troupe::options{.workers = 1}};
+  auto o = sys.spawn<other>();
+  auto s = sys.spawn<shapes>(o);
+  parcel::copies = 0;
+  BOOST_TEST(s.ask<&shapes::awaits_a_temporary>().get() == 6);
+  BOOST_TEST(parcel::copies == 0);
+  auto f = o.ask<&other::wrap>();
+  o.ask<&other::nothing>().get();
+  BOOST_TEST(std::move(f).get().what.size() == 3u);
+  BOOST_TEST(parcel::copies == 0);
+}
+
+BOOST_AUTO_TEST_CASE(copies_the_value_of_a_future_that_others_have) {
+  troupe::system sys{troupe::options{.workers = 1}};
+  auto o = sys.spawn<other>();
+  auto s = sys.spawn<shapes>(o);
+  parcel::copies = 0;
+  BOOST_TEST(s.ask<&shapes::awaits_what_others_have>().get() == 9);
+  BOOST_TEST(parcel::copies == 3);
+  auto f = o.ask<&other::wrap>();
+  auto g = f;
+  BOOST_TEST(std::move(g).get().what.size() == 3u);
+  BOOST_TEST(f.get().what.size() == 3u);
+  BOOST_TEST(f.get().what.size() == 3u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -55,6 +55,9 @@ void continue_with(state_base& from, continuation* next);
 template <class R>
 void forward_state(future<R> from, state_ptr<state<R>> to);
 
+template <class R>
+struct future_awaiter;
+
 } // namespace detail
 
 /// Handle to a result that comes later.
@@ -79,14 +82,12 @@ public:
   }
 
   /// Waits and returns the value or throws the error.
-  /// Shape:  a copy of the value; a move-only value is moved out, once.
+  /// Shape:  a copy of the value; a move-only value is moved out, once. From a
+  ///         temporary or moved future that nobody shares it is moved out too.
   /// Errors: what the work threw, timeout (the ask's deadline), cancelled,
   ///         actor_stopped, deadlock.
-  R get() const {
-    auto& s = checked();
-    detail::wait_settled(s, time_limit::none);
-    return take(s, !std::is_copy_constructible_v<detail::stored<R>>);
-  }
+  R get() const& { return result(checked(), false); }
+  R get() && { return result(checked(), true); }
 
   /// `get`, but waits no longer than `limit`: throws timeout then and leaves
   /// the work as it is.
@@ -158,12 +159,20 @@ private:
 
   static bool expired(detail::state_base& s);
 
+  // A temporary's value is moved out if nobody else can read it. Whoever
+  // answered may hold a reference for a moment more: then it is copied.
+  static R result(detail::state<R>& s, bool is_temporary) {
+    detail::wait_settled(s, time_limit::none);
+    return take(s, is_temporary && s.refs.load(std::memory_order_acquire) == 1);
+  }
+
   static R take(detail::state<R>& s, bool move_out) {
     if (s.at.load(std::memory_order_acquire) != detail::phase::value)
       detail::throw_failure(s);
     if constexpr (!std::is_void_v<R>) {
       if constexpr (std::is_copy_constructible_v<R>) {
-        (void)move_out;
+        if (move_out)
+          return std::move(s.value);
         return s.value;
       } else {
         if (std::exchange(s.taken, true))
@@ -177,16 +186,11 @@ private:
   friend class future;
   template <class>
   friend class promise;
+  template <class>
+  friend struct detail::future_awaiter;
 
   detail::state_ptr<detail::state<R>> state_;
 };
-
-namespace detail {
-
-template <class R>
-struct future_awaiter;
-
-} // namespace detail
 
 template <class R>
 bool future<R>::expired(detail::state_base& s) {

@@ -96,6 +96,7 @@ template <class R>
 struct future_awaiter {
   state<R>* s;
   call_record* root;
+  bool is_temporary; // the future; then its value need not be copied
 
   bool await_ready() const noexcept { return s->is_settled(); }
   bool await_suspend(std::coroutine_handle<> h) {
@@ -209,7 +210,8 @@ auto awaiter_for(A&& a, call_record* root) {
     auto* s = a.shared_state().get();
     if (s == nullptr)
       throw bad_argument{"co_await on a future that belongs to nothing"};
-    return future_awaiter<typename plain::value_type>{s, root};
+    return future_awaiter<typename plain::value_type>{
+      s, root, !std::is_lvalue_reference_v<A>};
   } else {
     static_assert(is_task<plain>::value,
                   "co_await takes a troupe::future or a troupe::task");
@@ -220,19 +222,17 @@ auto awaiter_for(A&& a, call_record* root) {
 template <class R>
 template <class A>
 decltype(auto) task_promise<R>::await_transform(A&& a) {
-  return awaiter_for(a, root);
+  return awaiter_for(std::forward<A>(a), root);
 }
 
 template <class A>
 decltype(auto) task_promise<void>::await_transform(A&& a) {
-  return awaiter_for(a, root);
+  return awaiter_for(std::forward<A>(a), root);
 }
 
 template <class R>
 R future_awaiter<R>::await_resume() {
-  // The state lives on in the future that is awaited; take a handle of ours.
-  s->retain();
-  return future<R>{state_ptr<state<R>>{s}}.get();
+  return future<R>::result(*s, is_temporary); // the future keeps the state
 }
 
 } // namespace detail

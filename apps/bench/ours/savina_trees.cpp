@@ -92,9 +92,9 @@ public:
     auto parts = split(std::move(xs));
     auto low = spawn<sorter>().ask<&sorter::sort>(std::move(parts.low));
     auto high = spawn<sorter>().ask<&sorter::sort>(std::move(parts.high));
-    auto all = co_await low;
+    auto all = co_await std::move(low);
     all.insert(all.end(), parts.same.begin(), parts.same.end());
-    auto rest = co_await high;
+    auto rest = co_await std::move(high);
     all.insert(all.end(), rest.begin(), rest.end());
     co_return all;
   }
