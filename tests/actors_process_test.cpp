@@ -6,9 +6,12 @@
 #include "support/fixture.hpp"
 
 #include <csignal>
+#include <stdexcept>
 #include <string>
 #include <unistd.h>
 #include <vector>
+
+#include "troupe/serialize.hpp"
 
 namespace {
 
@@ -19,6 +22,17 @@ using test::live_system;
 struct entry {
   int key = 0;
   std::string text;
+};
+
+// Can't travel if it is bad.
+struct parcel {
+  int value = 0;
+  template <class Archive>
+  void serialize(Archive& ar) {
+    ar(value);
+    if (value < 0)
+      throw std::domain_error{"a bad parcel"};
+  }
 };
 
 // Lives in a process of its own; does with handles what it is told.
@@ -51,6 +65,17 @@ public:
   troupe::task<> put(troupe::queue<int> q, int from, int to) {
     for (int i = from; i < to; ++i)
       co_await q.put(i);
+  }
+  troupe::task<int> put_parcels(troupe::queue<parcel> q) {
+    int refused = 0;
+    for (int i : {1, -1, 2, -1, 3})
+      try {
+        parcel p{i};
+        co_await q.put(p);
+      } catch (const std::domain_error&) {
+        ++refused;
+      }
+    co_return refused;
   }
   troupe::task<long> sum(troupe::queue<int> q) {
     long total = 0;
@@ -196,6 +221,15 @@ BOOST_FIXTURE_TEST_CASE(a_queue_has_producers_and_consumers, office) {
   auto state = q.state().get();
   BOOST_TEST(state.acknowledged == 600u);
   BOOST_TEST(state.in_hands == 0u);
+}
+
+BOOST_FIXTURE_TEST_CASE(a74_an_item_that_cant_travel_stops_no_later_ones,
+                        office) {
+  troupe::queue<parcel> q{live.sys};
+  BOOST_TEST(a.ask<&clerk::put_parcels>(q).get() == 2);
+  BOOST_TEST(q.state().get().queued == 3u);
+  for (int i : {1, 2, 3})
+    BOOST_TEST((*q.take().get())->value == i);
 }
 
 BOOST_FIXTURE_TEST_CASE(an_exception_gives_the_item_back, office) {

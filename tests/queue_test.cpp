@@ -2,8 +2,13 @@
 #define BOOST_TEST_MODULE queue
 #include "support/fixture.hpp"
 
+#include <atomic>
 #include <numeric>
+#include <thread>
+#include <utility>
+#include <vector>
 
+#include "troupe/latch.hpp"
 #include "troupe/queue.hpp"
 
 namespace {
@@ -75,7 +80,7 @@ BOOST_AUTO_TEST_CASE(capacity_0_is_refused) {
                     troupe::bad_argument);
 }
 
-BOOST_AUTO_TEST_CASE(a_full_queue_makes_put_wait_and_try_put_fail) {
+BOOST_AUTO_TEST_CASE(a72_a_full_queue_makes_put_wait_and_try_put_fail) {
   live_system live;
   troupe::queue<int> q{live.sys, {.capacity = 2}};
   q.put(1).get();
@@ -106,7 +111,7 @@ BOOST_AUTO_TEST_CASE(put_all_may_be_more_than_the_capacity) {
   q.put_all({}).get();
 }
 
-BOOST_AUTO_TEST_CASE(a_put_that_times_out_is_not_in) {
+BOOST_AUTO_TEST_CASE(a72_a_put_that_times_out_is_not_in) {
   live_system live;
   troupe::queue<int> q{live.sys, {.capacity = 1}};
   q.put(1).get();
@@ -144,7 +149,7 @@ BOOST_AUTO_TEST_CASE(takers_that_gave_up_do_not_pile_up) {
 BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(the_end)
 
-BOOST_AUTO_TEST_CASE(put_after_close_is_an_error) {
+BOOST_AUTO_TEST_CASE(a72_put_after_close_is_an_error) {
   live_system live;
   troupe::queue<int> q{live.sys};
   q.close().get();
@@ -190,6 +195,32 @@ BOOST_AUTO_TEST_CASE(join_before_the_first_put_waits) {
     BOOST_TEST(!joined.ready());
   }
   joined.get();
+}
+
+BOOST_AUTO_TEST_CASE(a73_join_waits_for_the_last_of_four_consumers) {
+  live_system live;
+  troupe::queue<int> q{live.sys};
+  std::atomic<int> acknowledged{0};
+  troupe::latch all_hold{live.sys, 4};
+  std::vector<std::thread> consumers;
+  for (int i = 0; i < 4; ++i)
+    consumers.emplace_back([&] {
+      bool is_first = true;
+      while (auto item = q.take().get()) {
+        if (std::exchange(is_first, false)) {
+          all_hold.count_down().get();
+          all_hold.wait().get();
+        }
+        ++acknowledged; // before it is acknowledged: with the item
+      }
+    });
+  for (int i = 0; i < 10; ++i)
+    q.put(i).get();
+  q.close().get();
+  q.join().get();
+  BOOST_TEST(acknowledged.load() == 10);
+  for (auto& c : consumers)
+    c.join();
 }
 
 BOOST_AUTO_TEST_CASE(a_taker_may_hold_the_last_item_and_still_see_the_end) {

@@ -83,7 +83,7 @@ BOOST_AUTO_TEST_CASE(refuses_counts_that_can_not_be) {
   BOOST_CHECK_THROW(s.acquire(3).get(), troupe::bad_argument);
 }
 
-BOOST_AUTO_TEST_CASE(over_release_is_an_error) {
+BOOST_AUTO_TEST_CASE(a76_over_release_is_an_error) {
   live_system live;
   troupe::semaphore s{live.sys};
   auto mine = s.acquire().get();
@@ -335,7 +335,7 @@ BOOST_AUTO_TEST_CASE(lets_nobody_past_before_all_are_there) {
   BOOST_TEST(b.state().get().rounds == rounds);
 }
 
-BOOST_AUTO_TEST_CASE(breaks_for_all_when_one_gives_up) {
+BOOST_AUTO_TEST_CASE(a76_breaks_for_all_when_one_gives_up) {
   live_system live;
   troupe::barrier b{live.sys, 3};
   auto patient = b.arrive_and_wait();
@@ -388,7 +388,7 @@ BOOST_AUTO_TEST_CASE(close_fails_ten_thousand_waiters) {
   BOOST_TEST(closed_ones(all) == all.size());
 }
 
-BOOST_AUTO_TEST_CASE(abort_and_close_tell_everyone) {
+BOOST_AUTO_TEST_CASE(a76_abort_and_close_tell_everyone) {
   live_system live;
   troupe::barrier b{live.sys, 3};
   auto a = b.arrive_and_wait();
