@@ -29,6 +29,8 @@ double compile_seconds(const std::string& side, std::chrono::seconds limit) {
   if (!std::filesystem::exists(source))
     throw std::runtime_error("absent (" + source + ")");
   auto command = words(TROUPE_BENCH_COMPILER);
+  if (command.size() > 1 && command.front() == "ccache")
+    command.erase(command.begin()); // it preprocesses once more, to look it up
   for (const char* flag : {"-std=c++20", "-O2", "-c", "-o", "/dev/null"})
     command.emplace_back(flag);
   if (side == "troupe")
