@@ -72,7 +72,7 @@ page answer(std::string path) {
 
 // -- the front ----------------------------------------------------------------
 
-class server {
+class server : public std::enable_shared_from_this<server> {
 public:
   server(troupe::system& sys, const settings& s)
     : sys_(sys),
@@ -94,8 +94,9 @@ public:
         continue;
       limit_waits(socket);
       // A thread for each; too many of them wait for their turn.
-      (void)troupe::blocking(sys_, [this, s = std::make_shared<tcp::socket>(
-                                            std::move(socket))] { serve(*s); });
+      auto c = std::make_shared<connection>(shared_from_this(),
+                                            std::move(socket));
+      (void)troupe::blocking(sys_, [c] { c->of->serve(c->socket); });
     }
   }
 
@@ -121,6 +122,15 @@ public:
   }
 
 private:
+  // A socket lives by the io_context of its server, which may have ended.
+  struct connection {
+    std::shared_ptr<server> of;
+    tcp::socket socket; // goes first
+    connection(std::shared_ptr<server> s, tcp::socket t)
+      : of(std::move(s)),
+        socket(std::move(t)) {}
+  };
+
   std::shared_ptr<troupe::process_pool> make_pool() {
     return std::make_shared<troupe::process_pool>(
       sys_, troupe::process_pool_options{.workers = settings_.workers,
@@ -252,20 +262,20 @@ int check(unsigned short port, int requests) {
 }
 
 int work(troupe::system& sys, const settings& s) {
-  server front{sys, s};
-  troupe::on_signal(SIGHUP, [&](int) {
-    (void)troupe::blocking(sys, [&front] { front.reload(); });
+  auto front = std::make_shared<server>(sys, s);
+  troupe::on_signal(SIGHUP, [&sys, front](int) {
+    (void)troupe::blocking(sys, [front] { front->reload(); });
   });
   if (s.check == 0) {
     fmt::print("http://127.0.0.1:{}/ (^C ends, SIGHUP reloads)\n",
-               front.port());
+               front->port());
     std::fflush(stdout);
-    front.run();
+    front->run();
     return 0;
   }
-  std::thread listening{[&] { front.run(); }};
-  const auto status = check(front.port(), s.check);
-  front.stop();
+  std::thread listening{[&] { front->run(); }};
+  const auto status = check(front->port(), s.check);
+  front->stop();
   listening.join();
   troupe::on_signal(SIGHUP, {});
   return status;

@@ -26,13 +26,17 @@ private:
 
 // A sink that stands still, its mailbox empty and bounded to 4.
 struct held_sink {
-  std::binary_semaphore here{0}, gate{0};
+  struct gates {
+    std::binary_semaphore here{0}, gate{0};
+  };
+  std::shared_ptr<gates> kept = std::make_shared<gates>(); // by the sink, too
+  std::binary_semaphore& gate = kept->gate;
   ref<sink> to;
 
   held_sink(troupe::system& sys, troupe::full_policy full)
     : to(sys.spawn<sink>(mailbox{.max = 4, .full = full})) {
-    to.tell<&sink::hold>(&here, &gate);
-    here.acquire();
+    to.tell([g = kept](sink& s) { s.hold(&g->here, &g->gate); });
+    kept->here.acquire();
   }
 };
 
@@ -256,9 +260,9 @@ BOOST_AUTO_TEST_CASE(that_its_observer_causes_is_counted_only) {
 }
 
 BOOST_AUTO_TEST_CASE(is_each_of_a_million_that_wait_at_a_kill) {
+  std::binary_semaphore here{0}, gate{0}; // they outlive who waits
   test::live_system live;
   auto s = live.sys.spawn<sink>();
-  std::binary_semaphore here{0}, gate{0};
   s.tell<&sink::hold>(&here, &gate);
   here.acquire();
   constexpr int count = 1'000'000;

@@ -199,10 +199,10 @@ BOOST_AUTO_TEST_CASE(gets_a_stand_in_while_work_waits) {
 }
 
 BOOST_AUTO_TEST_CASE(leaves_what_it_had_in_its_slot_to_others) {
+  std::binary_semaphore gate{0}; // outlives who waits
   test::live_system live{{.workers = 1, .stall_after = 5ms}};
   auto e = live.sys.spawn<echo>();
   auto w = live.sys.spawn<waiter>(e);
-  std::binary_semaphore gate{0};
   troupe::promise<int> told;
   auto answer = told.get_future();
   w.tell([&](waiter&) {

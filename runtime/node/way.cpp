@@ -22,8 +22,8 @@ time_point point(std::int64_t steady_ns) {
   return time_point{std::chrono::nanoseconds{steady_ns}};
 }
 
-std::exception_ptr lost(std::string text) {
-  return std::make_exception_ptr(node_lost{std::move(text)});
+std::exception_ptr lost(const std::string& text) {
+  return std::make_exception_ptr(node_lost{text});
 }
 
 // The same error for another thread, which may throw it while others do.

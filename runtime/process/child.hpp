@@ -18,6 +18,7 @@
 #include <atomic>
 #include <deque>
 #include <mutex>
+#include <sched.h>
 
 namespace troupe::process {
 
@@ -92,9 +93,18 @@ public:
   template <class Done>
   void pump_until(std::int64_t until, Done done) {
     begin_look();
-    while (!done() && sched::now_ns() < until)
-      for (int i = 0; i < 16 && !pump(); ++i)
+    auto now = sched::now_ns();
+    for (auto idle_since = now; !done() && now < until; now = sched::now_ns()) {
+      if (now - idle_since > spin_alone_ns)
+        ::sched_yield();
+      for (int i = 0; i < 16; ++i) {
+        if (pump()) {
+          idle_since = now;
+          break;
+        }
         sched::cpu_relax();
+      }
+    }
     end_look();
   }
 

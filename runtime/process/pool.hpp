@@ -31,7 +31,7 @@ namespace troupe::detail {
 class process_core final : public process::child_owner, public remote_pool {
 public:
   process_core(runtime& rt, const process_pool_options& opts);
-  ~process_core();
+  ~process_core() override;
 
   void start();
   void close() noexcept;

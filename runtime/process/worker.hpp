@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <pthread.h>
+#include <sched.h>
 #include <stop_token>
 
 namespace troupe::process {
@@ -163,13 +164,16 @@ void worker::wait_for(Ready ready) {
   ring_if_owed();
   const auto began = sched::now_ns();
   const auto until = began + spin_ns_;
-  do {
+  for (auto now = began; now < until; now = sched::now_ns()) {
+    // What comes at once needs no more; what does not may wait for this core.
+    if (now - began > spin_alone_ns)
+      ::sched_yield();
     for (int i = 0; i < 32; ++i) {
       if (is_there())
         return;
       sched::cpu_relax();
     }
-  } while (sched::now_ns() < until);
+  }
   auto& asleep = page_.requests.reader_waits;
   for (;;) {
     asleep.store(1, std::memory_order_relaxed);

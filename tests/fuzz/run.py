@@ -29,9 +29,10 @@ FLAGS = ["-std=c++20", "-O1", "-g", "-fno-omit-frame-pointer",
          f"-I{ROOT / 'runtime'}", f"-I{ROOT / 'tests'}"]
 KEPT_INPUTS = 32  # of each target, about
 LIBRARIES = ["-lfmt", "-ldl", "-pthread"]
+NEED_CORE = {"peer.cpp", "tasks.cpp"}
 # What the decoders need; nothing of it starts a thread.
 SOURCES = sorted(p for p in (ROOT / "runtime/wire").glob("*.cpp")
-                 if p.name != "peer.cpp")  # that one needs all of core
+                 if p.name not in NEED_CORE)
 SOURCES.append(HERE / "stand_in.cpp")
 
 

@@ -7,6 +7,13 @@ namespace test {
 /// Whether ASan or TSan watches. Then freed memory stays in the process, there
 /// are shadows of all memory, and a throw costs a hundred times as much.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#  define TROUPE_TEST_SANITIZED 1
+#elif defined(__has_feature) // clang's word for it
+#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#    define TROUPE_TEST_SANITIZED 1
+#  endif
+#endif
+#ifdef TROUPE_TEST_SANITIZED
 inline constexpr bool is_sanitized = true;
 #else
 inline constexpr bool is_sanitized = false;
