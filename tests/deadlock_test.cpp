@@ -130,6 +130,14 @@ private:
 };
 
 // Two that know each other; their handles are taken back at the end.
+// Waits until `who` waits in this method.
+template <class T>
+bool waits(troupe::system& sys, const ref<T>& who, const char* method) {
+  const auto line = to_string(who) + ": in " + method + " waits for";
+  return test::eventually(
+    10s, [&] { return sys.describe().find(line) != std::string::npos; });
+}
+
 struct pair_of_joiners {
   explicit pair_of_joiners(troupe::system& sys)
     : a(sys.spawn<joiner>()),
@@ -142,11 +150,7 @@ struct pair_of_joiners {
     a.kill();
     b.kill();
   }
-  bool a_waits(troupe::system& sys) {
-    auto line = to_string(a) + ": in joiner::await waits for";
-    return test::eventually(
-      10s, [&] { return sys.describe().find(line) != std::string::npos; });
-  }
+  bool a_waits(troupe::system& sys) { return waits(sys, a, "joiner::await"); }
   // Both have run what was in their mailboxes.
   void fall_silent() {
     for (int i = 0; i < 3; ++i)
@@ -189,6 +193,14 @@ public:
   int one() { return 1; }
   troupe::future<int> pass_on() { return next_.ask<&passer::ask_next>(); }
   troupe::future<int> pass_one_on() { return next_.ask<&passer::one>(); }
+  troupe::future<int> pass_on_held(std::binary_semaphore* gate, bool by_then) {
+    auto f = pass_on();
+    gate->acquire();
+    return by_then ? f.then([](int n) { return n; }) : f;
+  }
+  task<int> begin_with(std::binary_semaphore* gate, bool by_then) {
+    co_return co_await next_.ask<&passer::pass_on_held>(gate, by_then);
+  }
   task<int> ask_next() { co_return co_await next_.ask<&passer::one>(); }
   task<int> begin() { co_return co_await next_.ask<&passer::pass_on>(); }
   task<int> begin_held(std::binary_semaphore* here,
@@ -456,6 +468,24 @@ BOOST_AUTO_TEST_CASE(an_ask_that_is_passed_on_is_found) {
   }
 }
 
+// The same; [0] and [2] wait already, so it is [1] that has to find it.
+BOOST_AUTO_TEST_CASE(an_ask_is_found_when_it_is_passed_on_after_its_begin) {
+  test::live_system live;
+  for (bool by_then : {false, true}) {
+    auto ps = passers(live.sys);
+    std::binary_semaphore gate{0};
+    auto first = ps[0].ask<&passer::begin_with>(&gate, by_then);
+    BOOST_REQUIRE(waits(live.sys, ps[0], "passer::begin_with"));
+    BOOST_REQUIRE(waits(live.sys, ps[2], "passer::ask_next"));
+    gate.release();
+    auto text = deadlock_of(first);
+    BOOST_TEST(text.find("passer::one> -> " + to_string(ps[0]))
+                 != std::string::npos,
+               text);
+    ps[0].tell<&passer::link>(ref<passer>{});
+  }
+}
+
 // [2] waits for [0] already when [1] passes on to it what [0] waits for.
 BOOST_AUTO_TEST_CASE(an_ask_is_found_by_the_one_that_passes_it_on) {
   test::live_system live;
@@ -465,7 +495,7 @@ BOOST_AUTO_TEST_CASE(an_ask_is_found_by_the_one_that_passes_it_on) {
     auto first = ps[0].ask<&passer::begin_held>(&here, &gate);
     here.acquire();
     auto back = ps[2].ask<&passer::ask_next>();
-    BOOST_TEST(!back.wait_for(1ms));
+    BOOST_REQUIRE(waits(live.sys, ps[2], "passer::ask_next"));
     gate.release();
     auto text = deadlock_of(first);
     BOOST_TEST(text.find("this wait would never end") != std::string::npos,

@@ -53,9 +53,11 @@ std::string hop(const cell& c, const state_base& s) {
 constexpr int steps_max = 100'000; // then its deadline ends the wait
 constexpr int depth_max = 500;     // of states that wait for states
 
+// Follows waits until they lead to an actor, or to whoever waits for a state.
 class search {
 public:
   explicit search(const cell& target) : target_(&target) {}
+  explicit search(const state_base& goal) : goal_(&goal) {}
 
   /// Whether `at` waits in vain for `s`, as far as the edges show.
   bool is_stuck(const cell* at, const state_base* s) {
@@ -86,7 +88,7 @@ public:
         collect(at, part, asks);
   }
 
-  /// The first cycle found that leads back to the target.
+  /// The first cycle found that leads to the target.
   const std::string& text() const { return text_; }
 
 private:
@@ -101,6 +103,10 @@ private:
     for (;;) {
       if (++steps_ > steps_max || s->is_settled())
         return false;
+      if (s == goal_) {
+        note_goal(at);
+        return true;
+      }
       if (auto* next = s->passed_to.load(); next != nullptr) {
         if (next == s)
           return false; // whoever has it may answer
@@ -144,7 +150,22 @@ private:
     text_ += hop(*at, *s) + name_of(*target_);
   }
 
-  const cell* const target_;
+  // The first wait has no actor: it is what the goal is passed on to.
+  void note_goal(const cell* at) {
+    if (!text_.empty())
+      return;
+    if (hops_.empty()) {
+      text_ = plain_name(goal_->what.empty() ? "a future" : goal_->what)
+              + " waits for itself";
+      return;
+    }
+    for (auto h = hops_.begin() + 1; h != hops_.end(); ++h)
+      text_ += hop(*h->at, *h->s);
+    text_ += hop(*at, *hops_.front().s) + name_of(*hops_.front().to);
+  }
+
+  const cell* const target_ = nullptr;
+  const state_base* const goal_ = nullptr;
   std::vector<edge> hops_;
   std::unordered_set<const cell*> seen_; // those in hops_
   std::string text_;
@@ -201,21 +222,22 @@ void break_cycle(state_base& s, const wait_cycle& cycle) {
 
 void pass_on(state_base& to, state_base& from) noexcept {
   to.passed_to.store(&from);
-  auto* callee = from.callee;
-  if (callee == nullptr || cell::records_of(callee) == nullptr)
+  if (from.ops->next_part == nullptr && from.passed_to.load() == nullptr
+      && (from.callee == nullptr || cell::records_of(from.callee) == nullptr))
     return; // the usual case: it waits for nobody
   try {
     std::string text;
     {
       walk guard;
-      if (auto* s = waits_for(*callee)) {
-        search found{*callee};
-        if (found.is_stuck(callee, s))
-          text = found.text();
-      }
+      search found{to};
+      if (found.is_stuck(nullptr, &from))
+        text = found.text();
     }
-    if (!text.empty())
-      from.refuse(std::make_exception_ptr(deadlock{vain({text, {}})}));
+    if (text.empty())
+      return;
+    auto error = std::make_exception_ptr(deadlock{vain({text, {}})});
+    if (!from.refuse(error)) // somebody has begun it, and waits
+      to.fail(error);
   } catch (const std::bad_alloc&) { // then its deadline ends the wait
   }
 }

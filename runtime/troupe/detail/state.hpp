@@ -170,7 +170,7 @@ struct state_base {
 bool wait_settled(state_base& s, std::int64_t until);
 
 /// `to` gets the result of `from`. A cycle of waits that this closes gives
-/// `from` up, if nobody has begun it.
+/// `from` up, or `to` if somebody has begun `from`.
 void pass_on(state_base& to, state_base& from) noexcept;
 
 /// `to` gets its result from nobody knows whom, or gets it now: who waits for
