@@ -61,6 +61,9 @@ public:
   void on_stop() override;
 
 private:
+  /// For a worker that was told to end.
+  static constexpr std::int64_t end_limit_ns = 5'000'000'000;
+
   enum class stage : std::uint8_t { none, asked, term, abort, kill };
 
   struct place {
@@ -96,9 +99,19 @@ private:
     [[nodiscard]] bool pid_unknown() const { return worker->pid() == 0; }
   };
 
+  struct answered {
+    remote_task* task = nullptr;
+    bool is_setup = false;
+    bool is_settled = false; // given up: late
+  };
+
   std::shared_ptr<process_core> self() {
     return std::static_pointer_cast<process_core>(shared_from_this());
   }
+
+  answered take_answer(const process::child& from,
+                       const wire::frame_header& head);
+  void end_setup(const process::child& from, const std::exception_ptr& error);
 
   // All of these: with mutex_ held.
   void open_place(bool spare, verdicts& out);
