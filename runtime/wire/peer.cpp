@@ -651,9 +651,12 @@ void peer::take_call(const frame_header& head,
       is_counted = true;
     }
     core::serving what{
-      c, c->info().name,
+      c,
+      c->info().name,
       std::static_pointer_cast<core::answer_road>(shared_from_this()),
-      head.call, limit_of(head)};
+      head.call,
+      limit_of(head),
+      is_call};
     invoke(entry_kind::method, head.name, payload, carrier, &what);
   } catch (...) {
     if (is_counted)
@@ -776,7 +779,13 @@ cell* read_ref(wire::reader& in, const class_info& of) {
   return road->read_ref(in, of);
 }
 
-void check_target(const serving& s, std::string_view class_name) {
+void check_target(const serving& s, std::string_view class_name, bool answers) {
+  // Else an answer would be counted that nobody waits for, or one be waited
+  // for that nobody gives.
+  if (s.wants_answer != answers)
+    throw decode_error{fmt::format("a {} of a message that {} an answer",
+                                   s.wants_answer ? "call" : "tell",
+                                   answers ? "has" : "has no")};
   if (s.class_name != class_name)
     throw decode_error{"a method of " + plain_name(class_name)
                        + " called on an actor of class "

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Builds each *_fuzz.cpp with clang's libFuzzer, ASan and UBSan and runs it.
 
-usage: run.py [--seconds N] [--jobs N] [--build DIR] [--keep] [NAME...]
+usage: run.py [--seconds N] [--jobs N] [--build DIR] [--library FILE] [--keep]
+              [NAME...]
 
 Each run starts from corpus/NAME and from what is found on the way, which is
 thrown away; --keep adds the smallest set that reaches as much to corpus/NAME.
@@ -25,19 +26,26 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FLAGS = ["-std=c++20", "-O1", "-g", "-fno-omit-frame-pointer",
          "-fsanitize=fuzzer,address,undefined",
-         "-fno-sanitize-recover=undefined",
+         # It compares type names by address; those of libcaf are others.
+         "-fno-sanitize=vptr", "-fno-sanitize-recover=undefined",
+         "-DSPDLOG_SHARED_LIB", "-DSPDLOG_COMPILED_LIB",
+         "-DSPDLOG_FMT_EXTERNAL",
          f"-I{ROOT / 'runtime'}", f"-I{ROOT / 'tests'}"]
 KEPT_INPUTS = 32  # of each target, about
-LIBRARIES = ["-lfmt", "-ldl", "-pthread"]
-NEED_CORE = {"peer.cpp", "tasks.cpp"}
-# What the decoders need; nothing of it starts a thread.
-SOURCES = sorted(p for p in (ROOT / "runtime/wire").glob("*.cpp")
-                 if p.name not in NEED_CORE)
-SOURCES.append(HERE / "stand_in.cpp")
+LIBRARIES = ["-lcaf_core", "-lspdlog", "-lfmt", "-lssl", "-lcrypto", "-ldl",
+             "-pthread"]
+# What the fuzzer and the sanitizers look into: the decoders, and of an actor
+# what owns memory. All else that an actor needs is the library's, as built.
+WATCHED = ["wire/*.cpp", "core/cell.cpp", "core/mailbox.cpp",
+           "core/memory.cpp", "core/remote.cpp", "core/state.cpp",
+           "process/channel.cpp", "process/child.cpp",
+           "process/descriptors.cpp"]
+SOURCES = sorted(p for pattern in WATCHED
+                 for p in (ROOT / "runtime").glob(pattern))
 
 
 def find_clang(build):
-    """A clang++ that links libFuzzer, or None."""
+    """The command of a clang++ that links libFuzzer, or None."""
     probe = build / "probe.cpp"
     probe.write_text('#include <cstdint>\n#include <cstddef>\n'
                      'extern "C" int LLVMFuzzerTestOneInput('
@@ -49,7 +57,8 @@ def find_clang(build):
             [name, *FLAGS, probe, "-o", build / "probe"], check=False,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if done.returncode == 0:
-            return name
+            cache = ["ccache"] if shutil.which("ccache") else []
+            return [*cache, name]
     return None
 
 
@@ -70,7 +79,7 @@ def build_with(clang, target, sources, extra=()):
     """Builds `target` if one of its sources or a header is newer."""
     newest = max([newest_header(), *(s.stat().st_mtime for s in sources)])
     if not target.exists() or target.stat().st_mtime < newest:
-        run([clang, *FLAGS, *sources, *extra, "-o", target])
+        run([*clang, *FLAGS, *sources, *extra, "-o", target])
 
 
 def fuzz(name, program, args, seed):
@@ -84,8 +93,10 @@ def fuzz(name, program, args, seed):
                    f"-artifact_prefix={args.build}/{name}.", found]
         if corpus.is_dir():
             command.append(corpus)
+        # Less of what was freed is kept: its peak is what the input took.
+        env = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=64"}
         done = subprocess.run(command, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True,
+                              stderr=subprocess.STDOUT, text=True, env=env,
                               errors="replace", check=False)
         ok = done.returncode == 0
         if ok and args.keep:
@@ -115,6 +126,8 @@ def main():
                         default=int(os.environ.get("FUZZ_SECONDS", "5")))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--build", default="build/fuzz")
+    parser.add_argument("--library", type=pathlib.Path,
+                        default=ROOT / "build/libtroupe.a")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
@@ -129,14 +142,16 @@ def main():
     seed = seed % 2**32 or random.randrange(1, 2**32)
     names = args.names or sorted(p.name.removesuffix("_fuzz.cpp")
                                  for p in HERE.glob("*_fuzz.cpp"))
-    objects = [build / (source.stem + ".o") for source in SOURCES]
+    objects = [build / f"{source.parent.name}_{source.stem}.o"
+               for source in SOURCES]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(
             lambda so: build_with(clang, so[1], [so[0]], ["-c"]),
             zip(SOURCES, objects)))
         list(pool.map(
             lambda n: build_with(clang, build / f"{n}_fuzz",
-                                 [HERE / f"{n}_fuzz.cpp", *objects],
+                                 [HERE / f"{n}_fuzz.cpp", *objects,
+                                  args.library],
                                  LIBRARIES), names))
         results = list(pool.map(
             lambda n: fuzz(n, build / f"{n}_fuzz", args, seed), names))

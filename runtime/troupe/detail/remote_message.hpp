@@ -48,11 +48,13 @@ struct serving {
   std::shared_ptr<answer_road> road;
   std::uint64_t call = 0;
   std::int64_t limit_ns = 0;
+  bool wants_answer = false;
 };
 
-/// The target must be of the class that the method is of: what a peer claims
-/// is not believed. Errors: decode_error.
-void check_target(const serving& s, std::string_view class_name);
+/// The target must be of the class that the method is of, and a message that
+/// answers must be asked: what a peer claims is not believed.
+/// Errors: decode_error.
+void check_target(const serving& s, std::string_view class_name, bool answers);
 
 void post(cell* to, envelope* e);
 void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns);
@@ -110,7 +112,7 @@ struct tell_thunk {
 
   static void run(wire::invocation& call) {
     auto& s = *static_cast<serving*>(call.target);
-    check_target(s, type_name<typename Body::object_type>());
+    check_target(s, type_name<typename Body::object_type>(), false);
     decltype(std::declval<Body&>().args) args{};
     wire::decode(call.args, args);
     call.args.finish();
@@ -125,7 +127,7 @@ struct ask_thunk {
 
   static void run(wire::invocation& call) {
     auto& s = *static_cast<serving*>(call.target);
-    check_target(s, type_name<typename Body::object_type>());
+    check_target(s, type_name<typename Body::object_type>(), true);
     decltype(std::declval<Body&>().args) args{};
     wire::decode(call.args, args);
     call.args.finish();
