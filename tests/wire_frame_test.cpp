@@ -197,6 +197,51 @@ BOOST_AUTO_TEST_CASE(takes_memory_only_for_what_has_arrived) {
   BOOST_TEST(decoder.payload_capacity_bytes() <= (8u << 20));
 }
 
+BOOST_AUTO_TEST_CASE(whose_payload_is_put_in_place_comes_out_the_same) {
+  test::random_source random;
+  TEST_WITH_SEED() {
+    buffer out;
+    write_frames(random, out, 20, 5000);
+    std::vector<frame> seen;
+    frame_decoder decoder;
+    for (auto rest = out.bytes(); !rest.empty();) {
+      auto n = std::min<std::size_t>(rest.size(), 1 + random.below(200));
+      if (const auto to = decoder.room(); !to.empty()) {
+        n = std::min(n, to.size());
+        std::memcpy(to.data(), rest.data(), n);
+        decoder.filled(n);
+      } else {
+        n = decoder.push(rest.first(n));
+      }
+      rest = rest.subspan(n);
+      if (decoder.is_ready())
+        seen.push_back(decoder.take());
+    }
+    BOOST_TEST(!decoder.is_midway());
+    BOOST_REQUIRE(seen.size() == 20u);
+    auto rest = out.bytes();
+    for (auto& got : seen) {
+      const auto expected = next_frame(rest);
+      BOOST_REQUIRE((expected && got.head == expected->head));
+      BOOST_TEST(std::ranges::equal(got.payload.bytes(), expected->payload));
+      rest = rest.subspan(expected->size_bytes());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(offers_no_more_room_than_it_has) {
+  frame_decoder decoder;
+  BOOST_TEST(decoder.room().empty());
+  const auto head =
+    stored({.kind = frame_kind::log, .payload_bytes = std::size_t{512} << 20});
+  decoder.push(head);
+  BOOST_TEST(decoder.room().empty()); // nothing of it has come
+  const std::vector<std::byte> part(std::size_t{1} << 20);
+  decoder.push(part);
+  BOOST_TEST(decoder.room().size()
+             <= decoder.payload_capacity_bytes() - part.size());
+}
+
 BOOST_AUTO_TEST_CASE(of_noise_gives_frames_or_errors) {
   test::random_source random;
   TEST_WITH_SEED() {

@@ -2,13 +2,12 @@
 #include "node/connection.hpp"
 
 #include "core/log.hpp"
+#include "node/tls_stream.hpp"
 #include "troupe/error.hpp"
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/stream_traits.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
-#include <boost/beast/websocket/ssl.hpp>
 #include <boost/beast/websocket/stream.hpp>
 #include <fmt/format.h>
 
@@ -22,9 +21,7 @@ namespace troupe::nodes {
 namespace {
 
 namespace beast = boost::beast;
-namespace ssl = boost::asio::ssl;
 namespace websocket = boost::beast::websocket;
-using boost::system::error_code;
 
 // What goes as one message; the other side refuses more.
 constexpr std::size_t message_bytes_max = std::size_t{1} << 20;
@@ -38,7 +35,7 @@ constexpr std::uint64_t messages_per_key = std::uint64_t{1} << 22;
 constexpr std::chrono::seconds goodbye_limit{1};
 constexpr auto target = "/troupe/1";
 
-using stream = websocket::stream<beast::ssl_stream<tcp::socket>>;
+using stream = websocket::stream<tls_stream>;
 
 std::string text_of(const tcp::endpoint& e) {
   const auto address = e.address().to_string();
@@ -168,8 +165,7 @@ private:
   void shake_hands() {
     step_ = "the TLS handshake";
     ws_.next_layer().async_handshake(
-      is_server_ ? ssl::stream_base::server : ssl::stream_base::client,
-      [self = shared_from_this()](error_code ec) {
+      is_server_, [self = shared_from_this()](error_code ec) {
         if (ec || self->ended_)
           return self->failed(ec);
         self->upgrade();
@@ -238,22 +234,36 @@ private:
 
   // -- reading ----------------------------------------------------------------
 
+  // The middle of a large frame goes where it belongs, without a copy.
   void read() {
-    ws_.async_read_some(asio::buffer(in_), [self = shared_from_this()](
-                                             error_code ec, std::size_t n) {
-      if (ec || self->ended_)
-        return self->failed(ec);
-      self->seen_ = true;
-      if (self->take({self->in_.data(), n}))
-        self->read();
-    });
+    auto to = decoder_.room();
+    const auto is_direct = to.size() >= in_bytes;
+    if (is_direct)
+      to = to.first(std::min(to.size(), message_bytes_max));
+    else
+      to = in_;
+    ws_.async_read_some(
+      asio::buffer(to.data(), to.size()),
+      [self = shared_from_this(), to, is_direct](error_code ec, std::size_t n) {
+        if (ec || self->ended_)
+          return self->failed(ec);
+        self->seen_ = true;
+        if (self->take(to.first(n), is_direct))
+          self->read();
+      });
   }
 
   // False when that was the end.
-  bool take(std::span<const std::byte> bytes) {
+  bool take(std::span<const std::byte> bytes, bool is_direct) {
     try {
       if (!ws_.got_binary())
         throw decode_error{"a message of text"};
+      if (is_direct) {
+        decoder_.filled(bytes.size());
+        bytes = {};
+        if (decoder_.is_ready())
+          take_ready();
+      }
       while (!bytes.empty() && !ended_) {
         if (!decoder_.is_midway()) {
           const auto frame = wire::next_frame(bytes, bounds());
@@ -264,10 +274,8 @@ private:
           }
         }
         bytes = bytes.subspan(decoder_.push(bytes));
-        if (decoder_.is_ready()) {
-          const auto frame = decoder_.take();
-          take_frame(frame.head, frame.payload.bytes());
-        }
+        if (decoder_.is_ready())
+          take_ready();
       }
       return !ended_;
     } catch (const wrong_build& e) {
@@ -284,6 +292,11 @@ private:
   wire::limits bounds() const {
     return is_up_ ? wire::limits{}
                   : wire::limits{.frame_bytes_max = hello_bytes_max};
+  }
+
+  void take_ready() {
+    const auto frame = decoder_.take();
+    take_frame(frame.head, frame.payload.bytes());
   }
 
   void take_frame(const wire::frame_header& head,

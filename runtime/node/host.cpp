@@ -6,6 +6,7 @@
 #include "node/session.hpp"
 #include "node/way.hpp"
 #include "sched/worker.hpp"
+#include "wire/block.hpp"
 
 #include <fmt/format.h>
 
@@ -53,11 +54,13 @@ host::host(detail::runtime& rt)
     incarnation_(random_number()),
     loop_(std::min<std::int64_t>(spin_ns, 2 * rt.settings().spin_max.count())),
     sweeper_(std::make_unique<asio::steady_timer>(*loop_.context())) {
+  wire::open_blocks();
   loop_.post([this] { sweep(); });
 }
 
 host::~host() {
   stop();
+  wire::close_blocks();
 }
 
 std::shared_ptr<credentials> host::keys() {
@@ -236,6 +239,7 @@ void host::sweep() {
     if (s->incarnation() != 0 && s->is_orphan())
       s->road().close("nobody here needs it any more", true);
   look_at_list();
+  wire::trim_blocks(sched::now_ns());
   sweeper_->expires_after(sweep_period);
   sweeper_->async_wait([this](error_code ec) {
     if (!ec)

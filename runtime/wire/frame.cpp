@@ -294,6 +294,13 @@ std::size_t frame_decoder::push(std::span<const std::byte> bytes) {
   return taken + count;
 }
 
+std::span<std::byte> frame_decoder::room() noexcept {
+  if (!has_header_)
+    return {};
+  return {payload_.data() + payload_.size(),
+          std::min(payload_.capacity() - payload_.size(), missing_bytes())};
+}
+
 frame frame_decoder::take() {
   has_header_ = false;
   frame whole{head_, std::move(payload_)};

@@ -154,6 +154,13 @@ public:
   /// Errors: decode_error, then and at each later call.
   std::size_t push(std::span<const std::byte> bytes);
 
+  /// Memory that the payload has and has not filled: a carrier may put the next
+  /// bytes there itself, and says with `filled` how many they are. Empty while
+  /// there is none.
+  std::span<std::byte> room() noexcept;
+  /// Requires: count <= room().size(), of just now.
+  void filled(std::size_t count) { payload_.extend(count); }
+
   /// A whole frame is there.
   [[nodiscard]] bool is_ready() const noexcept {
     return has_header_ && payload_.size() == head_.payload_bytes;
