@@ -206,15 +206,26 @@ BOOST_AUTO_TEST_CASE(slurm_are_those_of_the_job) {
     {"n[1-3]", {"n1:7", "n2:7", "n3:7"}},
     {"n[08-10,2],gpu", {"n08:7", "n09:7", "n10:7", "n2:7", "gpu:7"}},
     {"r[1-2]n[1,3].x", {"r1n1.x:7", "r1n3.x:7", "r2n1.x:7", "r2n3.x:7"}},
+    {"n[18446744073709551615]", {"n18446744073709551615:7"}}, // the last number
   };
   for (auto& [list, hosts] : lists) {
     const variable job{"SLURM_JOB_NODELIST", list};
     BOOST_TEST(find_nodes("slurm:7") == hosts,
                boost::test_tools::per_element());
   }
-  for (const char* bad : {"n[", "n[1", "n[1-]", "n[3-1]", "n[]", "n[x]", "n]",
-                          "n[1-9999999]", ",", "n[[1]]"}) {
+  for (const char* bad :
+       {"n[", "n[1", "n[1-]", "n[3-1]", "n[]", "n[x]", "n]", "n[1-9999999]",
+        ",", "n[[1]]", "n[1-99999,1-99999]"}) {
     const variable job{"SLURM_JOB_NODELIST", bad};
+    BOOST_CHECK_THROW((void)find_nodes("slurm:7"), troupe::bad_argument);
+  }
+  // Small to write, large to be.
+  std::string deep;
+  for (int i = 0; i < 1000; ++i)
+    deep += "[1]";
+  for (const auto& bad : {"n[" + std::string(30, '0') + "1-9]",
+                          std::string(300, 'n') + "[1-9]", deep}) {
+    const variable job{"SLURM_JOB_NODELIST", bad.c_str()};
     BOOST_CHECK_THROW((void)find_nodes("slurm:7"), troupe::bad_argument);
   }
   BOOST_TEST(contains(

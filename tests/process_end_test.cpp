@@ -79,7 +79,7 @@ void misbehave(int how) {
 }
 
 int slow_square(int x) {
-  ::usleep(20'000); // sleeps: a slow task
+  ::usleep(500'000); // sleeps: a slow task
   return x * x;
 }
 
@@ -264,9 +264,13 @@ BOOST_AUTO_TEST_CASE(a69_killed_leaves_running_tasks_and_comes_again) {
       const auto pids = pool.pids();
       return std::find(pids.begin(), pids.end(), worker) != pids.end();
     }));
-    // Not the one it came from, perhaps: the one for the next.
-    const auto zygotes = test::children_of(here());
-    BOOST_TEST_REQUIRE(zygotes.size() == 1u);
+    // Not the one it came from, perhaps: the one for the next, which starts
+    // once the end of the one before has been seen.
+    std::vector<int> zygotes;
+    BOOST_TEST_REQUIRE(eventually(10s, [&] {
+      zygotes = test::children_of(here());
+      return zygotes.size() == 1u;
+    }));
     const auto zygote = zygotes[0];
     ::kill(zygote, round % 2 == 0 ? SIGKILL : SIGSEGV);
     BOOST_TEST(eventually(10s, [&] { return test::is_gone(zygote); }));

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
+#include <unordered_set>
 
 namespace troupe {
 
@@ -17,6 +18,8 @@ namespace {
 
 constexpr std::size_t hosts_max = 100'000;
 constexpr std::size_t line_bytes_max = 1024;
+constexpr std::size_t name_bytes_max = 255; // of a host: DNS allows no more
+constexpr std::size_t digits_max = 20;
 
 std::vector<std::string> split(std::string_view text) {
   std::vector<std::string> parts;
@@ -40,7 +43,7 @@ std::size_t number(std::string_view digits, std::string_view list) {
   std::size_t n = 0;
   const auto [end, ec] = std::from_chars(digits.data(),
                                          digits.data() + digits.size(), n);
-  if (digits.empty() || ec != std::errc{}
+  if (digits.empty() || digits.size() > digits_max || ec != std::errc{}
       || end != digits.data() + digits.size())
     refuse_list(list);
   return n;
@@ -56,10 +59,10 @@ std::vector<std::string> ranges(std::string_view text, std::string_view list) {
     const auto high = dash == std::string_view::npos
                         ? low
                         : number(part.substr(dash + 1), list);
-    if (high < low || high - low >= hosts_max)
+    if (high < low || high - low >= hosts_max - all.size())
       refuse_list(list);
-    for (auto n = low; n <= high; ++n)
-      all.push_back(fmt::format("{:0{}}", n, first.size()));
+    for (std::size_t i = 0; i <= high - low; ++i) // high may be the last number
+      all.push_back(fmt::format("{:0{}}", low + i, first.size()));
   }
   if (all.empty())
     refuse_list(list);
@@ -70,6 +73,8 @@ std::vector<std::string> ranges(std::string_view text, std::string_view list) {
 void expand(const std::string& before, std::string_view rest,
             std::string_view list, std::vector<std::string>& to) {
   const auto open = rest.find('[');
+  if (before.size() + std::min(open, rest.size()) > name_bytes_max)
+    refuse_list(list);
   if (open == std::string_view::npos) {
     if (to.size() >= hosts_max || rest.find(']') != std::string_view::npos)
       refuse_list(list);
@@ -163,9 +168,10 @@ std::vector<std::string> find_nodes(std::string_view where) {
   else
     found = split(where);
   std::vector<std::string> once;
+  std::unordered_set<std::string> seen;
   for (auto& a : found) {
     static_cast<void>(nodes::numeric(a)); // is it an address at all?
-    if (std::find(once.begin(), once.end(), a) == once.end())
+    if (seen.insert(a).second)
       once.push_back(std::move(a));
   }
   if (once.empty())
