@@ -473,9 +473,10 @@ BOOST_AUTO_TEST_CASE(is_named_in_the_description) {
   live_system live;
   auto c = live.sys.spawn<counter>(troupe::restartable{});
   c.kill();
-  BOOST_TEST(comes_down(c));
-  BOOST_TEST(live.sys.describe().find("down, to be restarted")
-             != std::string::npos);
+  BOOST_TEST(eventually(5s, [&] {
+    return live.sys.describe().find("down, to be restarted")
+           != std::string::npos;
+  }));
 }
 
 BOOST_AUTO_TEST_CASE(leaves_nothing_behind_in_100_000) {

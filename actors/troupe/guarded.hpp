@@ -81,15 +81,15 @@ public:
   }
 
   /// `with` that nobody waits for, many times cheaper: what one message of an
-  /// actor posts in a row shares an envelope. In order with the caller's other
-  /// calls.
+  /// actor posts in a row shares an envelope (ref::tell). In order with the
+  /// caller's other calls.
   /// Errors: what `f` throws is a failure of the value: all that comes later
   ///         fails with actor_stopped. After close, and from another process,
   ///         it is dropped.
   template <class F>
     requires std::is_invocable_v<F&, T&>
   void post(F f) const {
-    this->actor_.post([f = std::move(f)](value_actor& g) mutable {
+    this->actor_.tell([f = std::move(f)](value_actor& g) mutable {
       if (!g.is_closed)
         static_cast<void>(f(g.value));
     });

@@ -281,8 +281,7 @@ bool cell::is_suspended() const {
 }
 
 void cell::run_message(envelope* e, activity& at) {
-  if (current.open != nullptr)
-    close_post();
+  begin_turn();
   if (has(flag_remote) && e->ops->kind == message_kind::call) [[unlikely]] {
     auto& object = remote_of(*this);
     object.link->forward(*this, object.target, e);
@@ -346,8 +345,8 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
       if (e == nullptr && has(flag_bounded))
         e = extras().box->take();
       if (e != nullptr) {
-        ++handled;
         run_message(e, at);
+        handled += 1 + std::exchange(current.also_handled, 0);
         continue;
       }
     }
@@ -558,7 +557,7 @@ void cell::push_stop() {
 
 void cell::stop() {
   if (current.open != nullptr)
-    close_post();
+    close_tell();
   if (!is_down())
     push_stop();
   if (has(flag_shutdown | flag_retired) && has(flag_restartable))

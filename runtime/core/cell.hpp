@@ -229,6 +229,7 @@ public:
   cell* next_live = nullptr;
 
   void run_message(envelope* e, activity& at);
+  void prepend_pending(envelope* e);
   void end(const stop_reason& reason);
   bool end_unreachable();
   /// Why it ends or has ended, by its flags.
@@ -239,7 +240,6 @@ private:
 
   bool take_inbox(envelope*& urgent);
   void append_pending(envelope* first, envelope* last, std::uint32_t n);
-  void prepend_pending(envelope* e);
   envelope* pop_pending();
   bool try_rest();
   bool is_suspended() const;

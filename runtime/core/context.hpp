@@ -10,7 +10,7 @@
 namespace troupe::detail {
 
 class runtime;
-struct shared_post;
+struct shared_tell;
 struct state_base;
 
 /// The message or task that runs on this thread. `self` is null in tasks and
@@ -22,28 +22,40 @@ struct context {
   std::int64_t deadline = INT64_MAX;
   state_base* asking = nullptr; // see answer_later
   const void* asking_tag = nullptr;
-  shared_post* open = nullptr; // what this turn has posted last
-  bool ending = false;         // the actor's coroutines and object are going
-  bool must_not_wait = false;  // for room in a mailbox: others wait for us
+  shared_tell* open = nullptr; // what this turn has told last, and may add to
+  std::uint32_t also_handled = 0; // messages that shared the last envelope
+  bool ending = false;            // the actor's coroutines and object are going
+  bool must_not_wait = false;     // for room in a mailbox: others wait for us
 };
 
 extern constinit thread_local context current;
 
-/// Nothing can be added to what was posted last: something else is sent to the
+/// Nothing can be added to what was told last: something else is sent to the
 /// same actor, or something may have come in that has to be after it.
-void close_post() noexcept;
+void close_tell() noexcept;
+
+/// Another turn of the same actor: it has told nothing yet. After one that told
+/// the same again and again it may well do so, too.
+inline void begin_turn() noexcept {
+  if (current.open != nullptr)
+    close_tell();
+  else
+    told_last.to = nullptr;
+}
 
 /// For as long as it lives, another context.
 class context_scope {
 public:
   context_scope(cell* self, runtime* home) : saved_(current) {
+    told_last.to = nullptr;
     current = {};
     current.self = self;
     current.home = home;
   }
   ~context_scope() {
     if (current.open != nullptr)
-      close_post();
+      close_tell();
+    told_last.to = nullptr;
     current = saved_;
   }
   context_scope(const context_scope&) = delete;

@@ -207,44 +207,60 @@ bool post_bounded(cell& to, envelope* e, std::optional<std::int64_t> due) {
 
 } // namespace
 
-// -- calls that share an envelope ---------------------------------------------
+// -- tells that share an envelope ---------------------------------------------
 
-void close_post() noexcept {
-  std::exchange(current.open, nullptr)->leave();
+constinit thread_local told told_last{};
+
+void close_tell() noexcept {
+  auto* open = std::exchange(current.open, nullptr);
+  if ((open->word.load(std::memory_order_relaxed) & ~shared_tell::taken) < 2)
+    told_last.to = nullptr;
+  open->leave();
 }
 
-shared_post* open_post(const cell* to, const message_ops* ops) noexcept {
+shared_tell* open_tell(const cell* to, const message_ops* ops) noexcept {
   auto* open = current.open;
   return open != nullptr && open->to == to && open->ops == ops ? open : nullptr;
 }
 
-void post_shared(shared_post* m) {
+bool may_share(const cell* to) noexcept {
+  return !to->has(cell::flag_bounded | cell::flag_remote);
+}
+
+void send_shared(shared_tell* m) {
   auto* to = m->to;
   if (current.open != nullptr)
-    close_post();
-  // Other threads have no turns that end, bounded mailboxes count.
-  auto opens = current.self != nullptr && !to->has(cell::flag_bounded);
-  if (opens)
-    m->holders.store(2, std::memory_order_relaxed);
-  post(to, m);
-  if (opens)
-    current.open = m;
+    close_tell();
+  m->holders.store(2, std::memory_order_relaxed);
+  if (!to->push(m, false))
+    dead_letter_to(*to, m, drop_reason::stopped);
+  current.open = m;
 }
 
 bool goes_on(const cell& self) noexcept {
   return !self.has(cell::flag_killed | cell::flag_quit);
 }
 
-void count_dropped(cell& to, std::uint32_t n) noexcept {
-  to.home().dead_letters.fetch_add(n, std::memory_order_relaxed);
+void count_handled(std::uint32_t n) noexcept {
+  current.also_handled = n - 1;
+}
+
+void put_back(cell& self, envelope* e) noexcept {
+  self.prepend_pending(e);
+}
+
+void also_dropped(cell& to, const message_ops* ops, drop_reason why,
+                  std::uint32_t n) noexcept {
+  for (; n != 0; --n)
+    note_dead_letter(to, ops, why);
 }
 
 namespace {
 
-// What is sent now comes after what was posted before.
-void close_post_to(const cell* to) noexcept {
+// What is sent now comes after what was told before.
+void close_tell_to(const cell* to) noexcept {
   if (current.open != nullptr && current.open->to == to)
-    close_post();
+    close_tell();
 }
 
 } // namespace
@@ -252,7 +268,7 @@ void close_post_to(const cell* to) noexcept {
 // -- all calls ----------------------------------------------------------------
 
 void post(cell* to, envelope* e) {
-  close_post_to(to);
+  close_tell_to(to);
   if (to->has(cell::flag_bounded)) {
     struct guard {
       envelope* e;
@@ -269,12 +285,14 @@ void post(cell* to, envelope* e) {
   }
   if (to->try_forward(e))
     return;
+  if (current.self != nullptr) // other threads have no turns that end
+    told_last = {to, e->ops};
   if (!to->push(e, false))
     dead_letter_to(*to, e, drop_reason::stopped);
 }
 
 void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
-  close_post_to(to);
+  close_tell_to(to);
   retain_weak(to);
   s->callee = to;
   std::int64_t now = 0;

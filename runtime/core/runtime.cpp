@@ -543,13 +543,18 @@ void count_dead_letter(cell& to, const std::string& message,
   observing = false;
 }
 
-void dead_letter_to(cell& to, envelope* e, drop_reason why) noexcept {
+void note_dead_letter(cell& to, const message_ops* ops,
+                      drop_reason why) noexcept {
   auto& home = to.home();
   if (home.observed.load(std::memory_order_relaxed))
-    count_dead_letter(to, plain_name(e->ops->name),
+    count_dead_letter(to, plain_name(ops->name),
                       why == drop_reason::stopped ? "stopped" : "full");
   else
     home.dead_letters.fetch_add(1, std::memory_order_relaxed);
+}
+
+void dead_letter_to(cell& to, envelope* e, drop_reason why) noexcept {
+  note_dead_letter(to, e->ops, why);
   e->ops->drop(e, why);
 }
 

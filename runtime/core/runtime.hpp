@@ -167,6 +167,8 @@ private:
 /// disposes of it.
 void dead_letter_to(cell& to, envelope* e, drop_reason why) noexcept;
 
+void note_dead_letter(cell& to, const message_ops* ops,
+                      drop_reason why) noexcept;
 void count_dead_letter(cell& to, const std::string& message,
                        const char* why) noexcept;
 

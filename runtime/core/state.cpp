@@ -119,7 +119,7 @@ bool wait_settled(state_base& s, std::int64_t until) {
   if (until <= now)
     return s.is_settled();
   if (current.open != nullptr)
-    close_post();
+    close_tell();
   if (s.ops->run_here != nullptr && sched::worker::current() != nullptr) {
     s.ops->run_here(&s);
     if (s.is_settled())

@@ -59,7 +59,9 @@ public:
       detail::release(cell_);
   }
 
-  /// Sends a message and returns at once.
+  /// Sends a message and returns at once. Those that one message of an actor
+  /// sends to another in a row, small and by one method, share an envelope:
+  /// most of them cost one atomic operation.
   /// Shape:  the method's arguments, moved or copied into the message.
   /// Errors: rejected (a full mailbox that rejects), timeout and deadlock (a
   ///         full mailbox that waits). To a stopped actor: a dead letter. What
@@ -67,26 +69,15 @@ public:
   template <auto M, class... As>
   void tell(As&&... as) const {
     check_arguments<M, sizeof...(As)>();
-    detail::send_tell<detail::tell_message<detail::body_of<T, M>>>(
-      checked(), std::forward<As>(as)...);
+    detail::send_tell<detail::body_of<T, M>>(checked(),
+                                             std::forward<As>(as)...);
   }
 
   /// The same with a function that is called with the object: `f(T&)`.
   template <class F>
     requires std::is_invocable_v<F&, T&>
   void tell(F f) const {
-    detail::send_tell<detail::tell_message<detail::function_body<T, F>>>(
-      checked(), std::move(f));
-  }
-
-  /// As tell(f), for many small functions in a row: those that one message of
-  /// an actor posts to another share an envelope, so that most of them cost an
-  /// atomic operation. Order and failures are as for tell; statistics count
-  /// envelopes.
-  template <class F>
-    requires std::is_invocable_v<F&, T&>
-  void post(F f) const {
-    detail::send_post<T>(checked(), std::move(f));
+    detail::send_tell<detail::function_body<T, F>>(checked(), std::move(f));
   }
 
   /// Sends a message and returns the future of its result. Its deadline is the

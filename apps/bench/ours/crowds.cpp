@@ -40,11 +40,6 @@ public:
       to_.tell<&adder::add>(i);
   }
 
-  void start_posts(int n) {
-    for (int i = 0; i < n; ++i)
-      to_.post([i](adder& a) { a.add(i); });
-  }
-
 private:
   troupe::ref<adder> to_;
 };
@@ -117,30 +112,21 @@ private:
 figures many_to_one(const setting& how) {
   counted_system sys{how};
   gate done;
-  auto run = [&]<auto Start>(int each) {
+  auto tells = [&](int each) {
     auto all = many_senders * each;
     std::int64_t sum = 0;
     stopwatch watch;
     auto to = sys.spawn<adder>(all, std::ref(done), std::ref(sum));
     for (int i = 0; i < many_senders; ++i)
-      sys.spawn<sender>(to).tell<Start>(each);
+      sys.spawn<sender>(to).tell<&sender::start>(each);
     done.pass();
     auto ns = watch.ns_per(all);
     auto n = std::int64_t{each};
     expect("the sum", sum, many_senders * (n * (n - 1) / 2));
     return ns;
   };
-  auto tells = [&](int each) {
-    return run.template operator()<&sender::start>(each);
-  };
-  auto posts = [&](int each) {
-    return run.template operator()<&sender::start_posts>(each);
-  };
   tells(messages_per_sender / 10);
-  auto told = tells(messages_per_sender);
-  posts(messages_per_sender / 10);
-  return {{"many_to_one", told},
-          {"many_to_one_post", posts(messages_per_sender)}};
+  return {{"many_to_one", tells(messages_per_sender)}};
 }
 
 figures skynet(const setting& how) {

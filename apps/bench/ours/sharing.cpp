@@ -135,8 +135,7 @@ double transfer(troupe::system& sys, std::int64_t items) {
   return ns;
 }
 
-// Posts, or tells, each item to the next.
-template <bool Posts>
+// Tells each item to the next.
 class stage {
 public:
   stage(troupe::ref<stage> next, gate& done)
@@ -145,7 +144,7 @@ public:
 
   void pass(int x) {
     if (next_)
-      send(x + 1);
+      next_.tell<&stage::pass>(x + 1);
     else if (x < 0)
       done_.open();
     else
@@ -154,28 +153,19 @@ public:
 
   void feed(int items) {
     for (int i = 0; i < items; ++i)
-      send(i);
-    send(pipeline_end);
+      next_.tell<&stage::pass>(i);
+    next_.tell<&stage::pass>(pipeline_end);
   }
 
   std::int64_t sum() const { return sum_; }
 
 private:
-  void send(int x) {
-    if constexpr (Posts)
-      next_.post([x](stage& s) { s.pass(x); });
-    else
-      next_.template tell<&stage::pass>(x);
-  }
-
   troupe::ref<stage> next_;
   gate& done_;
   std::int64_t sum_ = 0;
 };
 
-template <bool Posts>
 double pass_on(troupe::system& sys) {
-  using stage = ours::stage<Posts>;
   gate done;
   auto last = sys.spawn<stage>(troupe::ref<stage>{}, done);
   auto first = last;
@@ -183,10 +173,10 @@ double pass_on(troupe::system& sys) {
     first = sys.spawn<stage>(first, done);
   auto source = sys.spawn<stage>(first, done);
   stopwatch watch;
-  source.template tell<&stage::feed>(pipeline_items);
+  source.tell<&stage::feed>(pipeline_items);
   done.pass();
   auto ns = watch.ns_per(pipeline_items);
-  expect("the sum", last.template ask<&stage::sum>().get(), pipeline_sum);
+  expect("the sum", last.ask<&stage::sum>().get(), pipeline_sum);
   return ns;
 }
 
@@ -242,8 +232,7 @@ figures queue(const setting& how) {
 
 figures pipeline(const setting& how) {
   counted_system sys{how};
-  return {{"pipeline", pass_on<true>(sys)},
-          {"pipeline_tell", pass_on<false>(sys)}};
+  return {{"pipeline", pass_on(sys)}};
 }
 
 figures restart(const setting& how) {

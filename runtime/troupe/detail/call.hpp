@@ -225,28 +225,30 @@ struct tell_message final : envelope, pooled {
                                      message_kind::call, &remote};
 };
 
-// -- post: calls that share an envelope ---------------------------------------
+// -- tells that share an envelope ---------------------------------------------
 
-/// Functions that one turn of an actor posts to another.
+/// What one turn of an actor tells another again and again, by one method.
 /// Invariants: (1) slots below the count of `word` are whole. (2) the sender
 ///             alone adds, only while this is the last that its turn has sent
 ///             to that actor, and not once the receiver has set `taken`.
 ///             (3) it is freed by whoever of the two leaves last.
-struct shared_post : envelope {
+struct shared_tell : envelope {
   static constexpr std::uint32_t taken = 1u << 31;
 
   std::atomic<std::uint32_t> word{1}; // how many there are; taken
   std::atomic<std::uint32_t> holders{1};
+  std::uint32_t next = 0; // the receiver's: the first that has not run
   cell* const to;
-  void (*const free)(shared_post*) noexcept;
+  void (*const free)(shared_tell*) noexcept;
 
-  shared_post(const message_ops* o, cell* c, void (*f)(shared_post*) noexcept)
+  shared_tell(const message_ops* o, cell* c, void (*f)(shared_tell*) noexcept)
     : envelope(o),
       to(c),
       free(f) {}
 
+  /// Nothing is added from now on; how many there are.
   std::uint32_t take() noexcept {
-    return word.fetch_or(taken, std::memory_order_acq_rel);
+    return word.fetch_or(taken, std::memory_order_acq_rel) & ~taken;
   }
   void leave() noexcept {
     if (holders.load(std::memory_order_acquire) == 1
@@ -255,93 +257,111 @@ struct shared_post : envelope {
   }
 };
 
-// What this turn has posted last, if it went to `to` and is of that kind.
-shared_post* open_post(const cell* to, const message_ops* ops) noexcept;
+// What this turn shares with `to`, if it is of that kind.
+shared_tell* open_tell(const cell* to, const message_ops* ops) noexcept;
+// Whether an envelope for it may be shared: bounds count messages, others have
+// to be encoded one by one.
+bool may_share(const cell* to) noexcept;
 // Sends it; this turn may add to it.
-void post_shared(shared_post* m);
+void send_shared(shared_tell* m);
 // Whether the actor goes on after a call.
 bool goes_on(const cell& self) noexcept;
-void count_dropped(cell& to, std::uint32_t n) noexcept;
+// So many have run; the rest of the envelope is what the actor does next.
+void count_handled(std::uint32_t n) noexcept;
+void put_back(cell& self, envelope* e) noexcept;
+// `n` are dropped besides the one that is known of.
+void also_dropped(cell& to, const message_ops* ops, drop_reason why,
+                  std::uint32_t n) noexcept;
 
-template <class T, class F>
-struct post_message final : shared_post, pooled {
-  static constexpr std::size_t
-    room = sizeof(F) > 64 ? 1 : std::min<std::size_t>(32, 256 / sizeof(F));
+/// Methods that may wait have an envelope each, and so has what is large.
+template <class Body>
+inline constexpr bool can_share =
+  sizeof(Body) <= 64 && std::is_nothrow_move_constructible_v<Body>
+  && !is_task<std::remove_cvref_t<typename Body::result>>::value;
 
-  post_message(cell* c, F& f) : shared_post(&table, c, &free_it) {
-    ::new (slot(0)) F(std::move(f));
+template <class Body>
+struct shared_tells final : shared_tell, pooled {
+  static constexpr std::size_t room = std::min<std::size_t>(32,
+                                                            256 / sizeof(Body));
+
+  shared_tells(cell* c, Body&& first) : shared_tell(&table, c, &free_it) {
+    ::new (slot(0)) Body(std::move(first));
   }
 
-  F* slot(std::size_t i) { return reinterpret_cast<F*>(&slots_[i]); }
+  Body* slot(std::size_t i) { return reinterpret_cast<Body*>(&slots_[i]); }
 
+  // What throws, or ends the actor, leaves the rest as it would leave other
+  // messages: to be dropped, or to the next incarnation.
   static void run(envelope* e, cell& self, void* object) {
-    struct progress {
-      post_message* m;
-      std::uint32_t count, next = 0;
-      void pass() { m->slot(next++)->~F(); }
-      ~progress() { // those after one that failed
-        auto rest = count - next;
-        if (rest != 0)
-          count_dropped(*m->to, rest);
-        while (next != count)
-          pass();
-        m->leave();
+    struct turn {
+      shared_tells* m;
+      cell& self;
+      const std::uint32_t from = m->next, count = m->take();
+      ~turn() {
+        count_handled(m->next - from);
+        if (m->next == count)
+          m->leave();
+        else
+          put_back(self, m);
       }
     };
-    auto* m = static_cast<post_message*>(e);
-    progress at{m, m->take()};
+    struct passing {
+      shared_tells& m;
+      ~passing() { m.slot(m.next++)->~Body(); }
+    };
+    turn at{static_cast<shared_tells*>(e), self};
     do {
-      struct passing {
-        progress& p;
-        ~passing() { p.pass(); }
-      } one{at};
-      static_cast<void>((*m->slot(at.next))(*static_cast<T*>(object)));
-    } while (at.next != at.count && goes_on(self));
+      passing one{*at.m};
+      static_cast<void>((*at.m->slot(at.m->next))(object));
+    } while (at.m->next != at.count && goes_on(self));
   }
 
-  static void drop(envelope* e, drop_reason) noexcept {
-    auto* m = static_cast<post_message*>(e);
-    auto n = m->take();
-    if (n > 1) // one is counted by who drops
-      count_dropped(*m->to, n - 1);
-    for (std::uint32_t i = 0; i < n; ++i)
-      m->slot(i)->~F();
+  static void drop(envelope* e, drop_reason why) noexcept {
+    auto* m = static_cast<shared_tells*>(e);
+    const auto count = m->take();
+    if (count - m->next > 1)
+      also_dropped(*m->to, e->ops, why, count - m->next - 1);
+    while (m->next != count)
+      m->slot(m->next++)->~Body();
     m->leave();
   }
 
-  static void free_it(shared_post* m) noexcept {
-    delete static_cast<post_message*>(m);
+  static void free_it(shared_tell* m) noexcept {
+    delete static_cast<shared_tells*>(m);
   }
 
-  static constexpr remote_ops nowhere{}; // a function can't travel
-  static constexpr message_ops table{&run, &drop, "a function",
-                                     message_kind::call, &nowhere};
+  static constexpr message_ops table{&run, &drop, Body::name(),
+                                     message_kind::call};
 
 private:
-  struct alignas(F) bytes {
-    std::byte of[sizeof(F)];
+  struct alignas(Body) bytes {
+    std::byte of[sizeof(Body)];
   };
   bytes slots_[room];
 };
 
-template <class T, class F>
-void send_post(cell* to, F f) {
-  using message = post_message<T, F>;
-  if (auto* open = open_post(to, &message::table)) {
+template <class Body, class... As>
+void send_again(cell* to, As&&... as) {
+  using message = shared_tells<Body>;
+  if (auto* open = open_tell(to, &message::table)) {
     auto* m = static_cast<message*>(open);
     auto n = m->word.load(std::memory_order_relaxed);
     if (n < message::room) {
-      auto* mine = ::new (m->slot(n)) F(std::move(f));
+      auto* mine = ::new (m->slot(n))
+        Body(std::in_place, std::forward<As>(as)...);
       if (m->word.compare_exchange_strong(n, n + 1, std::memory_order_release,
                                           std::memory_order_relaxed))
         return;
-      auto* next = new message(to, *mine); // taken meanwhile
-      mine->~F();
-      post_shared(next);
+      auto body = std::move(*mine); // taken meanwhile
+      mine->~Body();
+      send_shared(new message(to, std::move(body)));
       return;
     }
   }
-  post_shared(new message(to, f));
+  if (may_share(to))
+    send_shared(new message(to, Body(std::in_place, std::forward<As>(as)...)));
+  else
+    post(to, new tell_message<Body>(std::forward<As>(as)...));
 }
 
 // -- ask ----------------------------------------------------------------------
@@ -455,9 +475,16 @@ private:
   }
 };
 
-template <class Message, class... As>
+template <class Body, class... As>
 void send_tell(cell* to, As&&... as) {
-  post(to, new Message(std::forward<As>(as)...));
+  using message = tell_message<Body>;
+  if constexpr (can_share<Body>) {
+    if (told_last.to == to && told_last.ops == &message::table) {
+      send_again<Body>(to, std::forward<As>(as)...);
+      return;
+    }
+  }
+  post(to, new message(std::forward<As>(as)...));
 }
 
 template <class Message, class... As>

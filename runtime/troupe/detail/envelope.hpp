@@ -49,6 +49,14 @@ struct alignas(16) envelope {
   explicit envelope(const message_ops* o) : ops(o) {}
 };
 
+// The last tell of this turn, if its envelope could be shared: who tells the
+// same again shares one. A turn that tells once does without the room.
+struct told {
+  const cell* to;
+  const message_ops* ops;
+};
+extern constinit thread_local told told_last;
+
 /// Memory for envelopes, states and coroutine frames (mimalloc, else malloc).
 void* allocate(std::size_t bytes);
 void deallocate(void* p) noexcept;

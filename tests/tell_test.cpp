@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE post
+#define BOOST_TEST_MODULE tell
 #include "support/fixture.hpp"
 
 #include <memory>
@@ -44,17 +44,17 @@ BOOST_AUTO_TEST_CASE(smoke) {
   auto s = live.sys.spawn<sender>();
   sender::in_turn_of(s, [l] {
     for (int i = 0; i < 1000; ++i)
-      l.post([i](list& x) { x.add(i); });
+      l.tell([i](list& x) { x.add(i); });
   });
   BOOST_TEST(l.ask<&list::all>().get() == up_to(1000));
   for (int i = 1000; i < 1010; ++i) // a thread shares nothing
-    l.post([i](list& x) { x.add(i); });
+    l.tell([i](list& x) { x.add(i); });
   BOOST_TEST(l.ask<&list::all>().get() == up_to(1010));
 }
 
 BOOST_AUTO_TEST_SUITE(order)
 
-BOOST_AUTO_TEST_CASE(holds_among_posts_tells_asks_and_other_posts) {
+BOOST_AUTO_TEST_CASE(holds_among_tells_asks_and_functions) {
   live_system live;
   auto s = live.sys.spawn<sender>();
   for (int round = 0; round < 200; ++round) {
@@ -63,18 +63,18 @@ BOOST_AUTO_TEST_CASE(holds_among_posts_tells_asks_and_other_posts) {
     std::vector<troupe::future<void>> answers;
     sender::in_turn_of(s, [&] {
       for (int i = 0; i < 300;) {
-        auto add = [&, post = [&l](int n) {
-          l.post([n](list& x) { x.add(n); });
-        }] { post(i++); };
+        auto add = [&, tell = [&l](int n) {
+          l.tell([n](list& x) { x.add(n); });
+        }] { tell(i++); };
         add();
         if (i % 3 == 0)
           l.tell<&list::add>(i++);
         if (i % 7 == 0)
           answers.push_back(l.ask<&list::add>(i++));
         if (i % 5 == 0)
-          other.post([](list& x) { x.add(0); });
+          other.tell([](list& x) { x.add(0); });
         if (i % 11 == 0) {
-          l.post([n = i, more = std::make_unique<int>(1)](list& x) {
+          l.tell([n = i, more = std::make_unique<int>(1)](list& x) {
             x.add(n + *more - 1);
           });
           ++i;
@@ -97,13 +97,13 @@ BOOST_AUTO_TEST_CASE(holds_against_what_an_answer_says) {
   auto other = live.sys.spawn<sender>();
   for (int round = 0; round < 500; ++round)
     sender::in_turn_of(s, [&] {
-      l.post([round](list& x) { x.add(3 * round); });
-      // Another one posts, and we know of it: ours comes after it.
+      l.tell([round](list& x) { x.add(3 * round); });
+      // Another one tells it, and we know: ours comes after it.
       other
         .ask(
-          [&](sender&) { l.post([round](list& x) { x.add(3 * round + 1); }); })
+          [&](sender&) { l.tell([round](list& x) { x.add(3 * round + 1); }); })
         .get();
-      l.post([round](list& x) { x.add(3 * round + 2); });
+      l.tell([round](list& x) { x.add(3 * round + 2); });
     });
   BOOST_TEST(l.ask<&list::all>().get() == up_to(1500));
 }
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(holds_for_many_senders_at_once) {
   for (int who = 0; who < 8; ++who)
     all.push_back(live.sys.spawn<sender>().ask([c, who](sender&) {
       for (int n = 0; n < 20'000; ++n)
-        c.post([f = from{who, n}](checker& x) { x.see(f); });
+        c.tell([f = from{who, n}](checker& x) { x.see(f); });
     }));
   for (auto& f : all)
     f.get();
@@ -139,13 +139,13 @@ BOOST_AUTO_TEST_CASE(holds_for_many_senders_at_once) {
 BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(an_end)
 
-// What a post captures, counted.
+// What a message carries, counted.
 struct load {
   std::shared_ptr<int> alive;
   void operator()(list& l) const { l.add(*alive); }
 };
 
-BOOST_AUTO_TEST_CASE(by_a_failing_post_drops_and_counts_those_behind_it) {
+BOOST_AUTO_TEST_CASE(by_a_failure_drops_and_counts_those_behind_it) {
   live_system live{{.workers = 2, .log_level = "off"}};
   auto alive = std::make_shared<int>(7);
   auto l = live.sys.spawn<list>();
@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(by_a_failing_post_drops_and_counts_those_behind_it) {
   std::atomic<int> run{0};
   sender::in_turn_of(s, [&] {
     for (int i = 0; i < 100; ++i)
-      l.post([&run, i, a = alive](list&) {
+      l.tell([&run, i, a = alive](list&) {
         ++run;
         if (i == 40)
           throw std::runtime_error{"on demand"};
@@ -165,14 +165,14 @@ BOOST_AUTO_TEST_CASE(by_a_failing_post_drops_and_counts_those_behind_it) {
   BOOST_TEST(eventually(5s, [&] { return live.sys.dead_letters() == 59u; }));
 }
 
-BOOST_AUTO_TEST_CASE(by_a_kill_comes_after_the_post_that_runs) {
+BOOST_AUTO_TEST_CASE(by_a_kill_comes_after_the_call_that_runs) {
   live_system live;
   auto l = live.sys.spawn<list>();
   auto s = live.sys.spawn<sender>();
   std::atomic<int> run{0};
   sender::in_turn_of(s, [&] {
     for (int i = 0; i < 30; ++i)
-      l.post([&run, l](list&) {
+      l.tell([&run, l](list&) {
         if (++run == 10)
           l.kill();
       });
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(before_it_runs_drops_all) {
   sender::in_turn_of(s, [&] {
     l.kill();
     for (int i = 0; i < 100; ++i)
-      l.post(load{alive});
+      l.tell(load{alive});
   });
   BOOST_TEST(eventually(5s, [&] { return alive.use_count() == 1; }));
   BOOST_TEST(eventually(5s, [&] { return live.sys.dead_letters() == 100u; }));
@@ -205,13 +205,129 @@ BOOST_AUTO_TEST_CASE(of_the_sender_leaves_nothing_behind) {
       auto s = live.sys.spawn<sender>();
       s.tell([i, l, alive](sender&) {
         for (int k = 0; k < i; ++k)
-          l.post(load{alive});
+          l.tell(load{alive});
       });
     }
     BOOST_TEST(eventually(
       5s, [&] { return l.ask<&list::all>().get().size() == 4950u; }));
   }
   BOOST_TEST(alive.use_count() == 1);
+}
+
+// What waits when an object ends goes with it, shared envelope or not.
+BOOST_AUTO_TEST_CASE(by_a_failure_leaves_what_comes_later_to_the_next_object) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  static std::atomic<int> run{0};
+  run = 0;
+  struct mortal {
+    void at(int i) {
+      ++run;
+      if (i == 40)
+        throw std::runtime_error{"on demand"};
+    }
+  };
+  auto m = live.sys.spawn<mortal>(troupe::restartable{});
+  auto s = live.sys.spawn<sender>();
+  std::binary_semaphore here{0}, gate{0};
+  m.tell([&](mortal&) {
+    here.release();
+    gate.acquire();
+  });
+  here.acquire();
+  sender::in_turn_of(s, [&] {
+    for (int i = 0; i < 100; ++i)
+      m.tell<&mortal::at>(i);
+  });
+  gate.release();
+  BOOST_TEST_REQUIRE(
+    eventually(5s, [&] { return run == 41 && !m.is_alive(); }));
+  BOOST_TEST(eventually(5s, [&] { return live.sys.dead_letters() == 59u; }));
+  sender::in_turn_of(s, [&] {
+    for (int i = 41; i < 100; ++i)
+      m.tell<&mortal::at>(i);
+  });
+  troupe::restart(m).get();
+  BOOST_TEST(eventually(5s, [&] { return run == 100; }));
+  BOOST_TEST(live.sys.dead_letters() == 59u);
+}
+
+BOOST_AUTO_TEST_CASE(tells_the_observer_of_each_that_is_lost) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  std::atomic<int> seen{0};
+  live.sys.on_dead_letter([&](const troupe::dead_letter& d) {
+    seen += d.message == "list::add" ? 1 : 0;
+  });
+  auto s = live.sys.spawn<sender>();
+  auto l = live.sys.spawn<list>();
+  l.kill();
+  BOOST_TEST(eventually(5s, [&] { return !l.is_alive(); }));
+  sender::in_turn_of(s, [&] {
+    for (int i = 0; i < 100; ++i)
+      l.tell<&list::add>(i);
+  });
+  BOOST_TEST(seen == 100);
+  std::binary_semaphore here{0}, gate{0};
+  auto held = live.sys.spawn<list>();
+  held.tell([&](list&) {
+    here.release();
+    gate.acquire();
+  });
+  here.acquire();
+  sender::in_turn_of(s, [&] {
+    for (int i = 0; i < 100; ++i)
+      held.tell<&list::add>(i);
+  });
+  held.kill();
+  gate.release();
+  BOOST_TEST(eventually(5s, [&] { return seen == 200; }));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+BOOST_AUTO_TEST_SUITE(the_counters)
+
+BOOST_AUTO_TEST_CASE(see_messages_not_envelopes) {
+  live_system live;
+  auto s = live.sys.spawn<sender>();
+  auto l = live.sys.spawn<list>();
+  const auto before = live.sys.stats().messages;
+  sender::in_turn_of(s, [&] {
+    for (int i = 0; i < 1000; ++i)
+      l.tell<&list::add>(i);
+  });
+  BOOST_TEST(l.ask<&list::all>().get() == up_to(1000));
+  BOOST_TEST(eventually(
+    5s, [&] { return live.sys.stats().messages - before >= 1002u; }));
+  BOOST_TEST(live.sys.stats().messages - before == 1002u);
+}
+
+// Full: what doesn't fit is seen by whoever tells it, not by the envelope.
+BOOST_AUTO_TEST_CASE(of_a_bounded_mailbox_count_each) {
+  live_system live;
+  auto s = live.sys.spawn<sender>();
+  auto l = live.sys.spawn<list>(
+    troupe::mailbox{.max = 4, .full = troupe::full_policy::reject});
+  std::binary_semaphore here{0}, gate{0};
+  l.tell([&](list&) {
+    here.release();
+    gate.acquire();
+  });
+  here.acquire();
+  int sent = 0;
+  sender::in_turn_of(s, [&] {
+    try {
+      for (; sent < 100; ++sent)
+        l.tell<&list::add>(sent);
+    } catch (const troupe::rejected&) {}
+  });
+  gate.release();
+  BOOST_TEST(sent == 4);
+  BOOST_TEST(eventually(5s, [&] {
+    try {
+      return l.ask<&list::all>().get() == up_to(4);
+    } catch (const troupe::rejected&) {
+      return false; // still full
+    }
+  }));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
