@@ -447,9 +447,16 @@ BOOST_AUTO_TEST_CASE(what_then_waits_for_is_found) {
 }
 
 BOOST_AUTO_TEST_CASE(a_methods_own_then_is_found) {
+  std::binary_semaphore here{0}, gate{0};
   test::live_system live;
   pair_of_joiners p{live.sys};
+  p.b.tell([&](joiner&) { // else the answer may be there before the wait
+    here.release();
+    gate.acquire();
+  });
+  here.acquire();
   auto text = deadlock_of(p.a.ask<&joiner::own_then>());
+  gate.release();
   auto name = to_string(p.a);
   BOOST_TEST(text.find(name + ".ask<then> -> " + name) != std::string::npos,
              text);
