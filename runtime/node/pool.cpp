@@ -507,17 +507,8 @@ void node_pool_core::give_up_late(std::int64_t now, verdicts& out) {
 }
 
 void node_pool_core::fail_queue(const std::exception_ptr& why, verdicts& out) {
-  while (!queue_.empty()) {
-    auto& t = queue_.front();
-    queue_.erase(t);
-    t.where = static_cast<std::uint8_t>(task_place::over);
-    if (why && !t.state().is_settled()) {
-      ++counts_.failed;
-      out.push_back({&t, why});
-    } else {
-      drop(t, out);
-    }
-  }
+  fail_all(queue_, why, counts_.failed, out,
+           [&](remote_task& t) { drop(t, out); });
   changed_.notify_all();
 }
 

@@ -23,17 +23,8 @@ constexpr std::int64_t end_least_ns = 200'000'000; // however late it is
 // -- ending -------------------------------------------------------------------
 
 void process_core::fail_queue(const std::exception_ptr& why, verdicts& out) {
-  while (!queue_.empty()) {
-    auto& t = queue_.front();
-    queue_.erase(t);
-    t.where = static_cast<std::uint8_t>(task_place::over);
-    if (why && !t.state().is_settled()) {
-      ++counts_.failed;
-      out.push_back({&t, why});
-    } else {
-      drop(t, out);
-    }
-  }
+  fail_all(queue_, why, counts_.failed, out,
+           [&](remote_task& t) { drop(t, out); });
   changed_.notify_all();
 }
 

@@ -62,6 +62,24 @@ struct verdict {
 };
 using verdicts = std::vector<verdict>;
 
+/// Empties `q` of what will not run: with `why`, what has not settled fails,
+/// counted in `failed`; for the rest `drop(task)` finds the verdict.
+template <class Drop>
+void fail_all(task_queue& q, const std::exception_ptr& why,
+              std::uint64_t& failed, verdicts& out, Drop drop) {
+  while (!q.empty()) {
+    auto& t = q.front();
+    q.erase(t);
+    t.where = static_cast<std::uint8_t>(task_place::over);
+    if (why && !t.state().is_settled()) {
+      ++failed;
+      out.push_back({&t, why});
+    } else {
+      drop(t);
+    }
+  }
+}
+
 /// Options of pools. Errors: bad_argument, with value and range.
 [[noreturn]] void refuse_option(const char* pool, const char* what,
                                 std::int64_t value, const char* range);
