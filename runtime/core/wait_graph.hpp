@@ -11,10 +11,10 @@
 // time counts as stuck, so a knot of such waits is found by the one that ties
 // it. An ask that a method has passed on, by returning a future, is waited for
 // where it has gone (state_base::passed_to); that is an edge, too, which may be
-// the last of a cycle. Reading the edges of others: a
-// walker announces itself in `walkers`, then holds `gate`. Whoever takes an
-// edge away looks at `walkers` afterwards and passes through the gate if there
-// are any: what a walker saw stays whole until it is done.
+// the last of a cycle. Reading the edges of others: a walker announces itself
+// in `walkers`, then holds `gate`. Whoever takes an edge away looks at
+// `walkers` afterwards and passes through the gate if there are any: what a
+// walker saw stays whole until it is done.
 #pragma once
 
 #include <string>

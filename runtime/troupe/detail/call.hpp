@@ -290,8 +290,8 @@ struct shared_tells final : shared_tell, pooled {
 
   Body* slot(std::size_t i) { return reinterpret_cast<Body*>(&slots_[i]); }
 
-  // What throws, or ends the actor, leaves the rest as it would leave other
-  // messages: to be dropped, or to the next incarnation.
+  // What throws, or ends the actor, leaves the rest where it leaves all that
+  // waits: the actor's end drops it, message by message.
   static void run(envelope* e, cell& self, void* object) {
     struct turn {
       shared_tells* m;
