@@ -126,7 +126,7 @@ def main():
                         default=int(os.environ.get("FUZZ_SECONDS", "5")))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--build", default="build/fuzz")
-    parser.add_argument("--library", type=pathlib.Path,
+    parser.add_argument("--library", dest="linked", type=pathlib.Path,
                         default=ROOT / "build/libtroupe.a")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("names", nargs="*")
@@ -151,7 +151,7 @@ def main():
         list(pool.map(
             lambda n: build_with(clang, build / f"{n}_fuzz",
                                  [HERE / f"{n}_fuzz.cpp", *objects,
-                                  args.library],
+                                  args.linked],
                                  LIBRARIES), names))
         results = list(pool.map(
             lambda n: fuzz(n, build / f"{n}_fuzz", args, seed), names))
