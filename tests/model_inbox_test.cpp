@@ -28,6 +28,7 @@ struct alignas(16) message {
   int sender = 0;
   bool urgent = false, suspends = false, stops = false;
   var<int> payload{0}; // written by the sender, read by the cell
+  var<int> record{0};  // of a reply: its cell's, until it is sent
   int handled = 0, dropped = 0, refused = 0;
 };
 
@@ -43,6 +44,7 @@ struct cell_world {
   bool is_suspended = false;         // the runner's
   bool is_ended = false;             // the runner's
   bool is_down = false;              // the runner's
+  message* awaited = nullptr;        // the reply that the object awaits
   model::atomic<int> asked{0};       // the suspended method has asked
   std::vector<std::function<void()>> threads;
 
@@ -54,6 +56,7 @@ struct cell_world {
     switch (inbox.push(&m, m.urgent)) {
       case pushed::refused:
         ++m.refused;
+        m.record.write() = 1; // and free it
         break;
       case pushed::wakes:
         run();
@@ -111,6 +114,8 @@ struct cell_world {
   // cell::end
   void end() {
     is_ended = true;
+    if (awaited != nullptr)
+      awaited->record.write() = 2; // end_coroutine
     for (auto* m : pending)
       ++m->dropped;
     pending.clear();
@@ -193,6 +198,18 @@ struct ending : cell_world {
                  send(all[2]);
                  send(all[3]);
                }};
+  }
+};
+
+// It ends while the reply that one of its methods waits for is on its way.
+struct ending_before_its_reply : cell_world {
+  ending_before_its_reply() {
+    begin();
+    all[0].stops = true;
+    all[1].sender = 1;
+    all[1].urgent = true;
+    awaited = &all[1];
+    threads = {[this] { send(all[0]); }, [this] { send(all[1]); }};
   }
 };
 
@@ -302,6 +319,7 @@ BOOST_AUTO_TEST_CASE(a_suspended_method_is_left_alone_until_its_reply) {
 
 BOOST_AUTO_TEST_CASE(what_comes_too_late_is_dropped_or_refused_once) {
   holds<ending>();
+  holds<ending_before_its_reply>();
 }
 
 BOOST_AUTO_TEST_CASE(nothing_runs_before_the_object_is_whole) {
@@ -321,6 +339,8 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_CASE(the_inbox_needs_its_orders) {
   // push: acquire the object, release the envelope; take: acquire it.
   BOOST_TEST(finds<many_senders>(mutation::relax, op::rmw));
+  // push: a refusal acquires what the end wrote to the envelope.
+  BOOST_TEST(finds<ending_before_its_reply>(mutation::relax, op::load));
   // push, take and rest are one step each.
   BOOST_TEST(finds<many_senders>(mutation::tear, op::rmw));
   BOOST_TEST(finds<three_senders>(mutation::tear, op::rmw));

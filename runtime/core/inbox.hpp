@@ -19,7 +19,9 @@
 // Pairing:    `rest` releases what its thread did to the object to the acquire
 //             of the push or claim that takes the right over. Each push
 //             releases its envelope to the acquire of `take` and `close`;
-//             pushes in between carry it on (one release sequence).
+//             pushes in between carry it on (one release sequence). `close`
+//             also releases what the end wrote to envelopes still on their
+//             way to the acquire of the push that is refused, and may free.
 // Checked in every order by tests/model_inbox_test.cpp.
 #pragma once
 
@@ -47,7 +49,7 @@ public:
   basic_inbox() = default;
 
   pushed push(Envelope* e, bool urgent) {
-    auto seen = word_.load(std::memory_order_relaxed);
+    auto seen = word_.load(std::memory_order_acquire);
     for (;;) {
       if ((seen & (closed | refusing)) != 0
           && ((seen & closed) != 0 || !urgent))
@@ -59,7 +61,7 @@ public:
       auto next = (counted & ~(pointer_mask | tags)) | (seen & kept)
                   | reinterpret_cast<word>(e);
       if (word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel,
-                                      std::memory_order_relaxed))
+                                      std::memory_order_acquire))
         return wakes ? pushed::wakes : pushed::quietly;
     }
   }
