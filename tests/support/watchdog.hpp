@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "support/sanitized.hpp"
 #include "troupe/system.hpp"
 
 namespace test {
@@ -31,12 +32,14 @@ bool eventually(std::chrono::nanoseconds limit, Predicate done) {
   }
 }
 
-/// Prints `sys` and aborts unless it goes away within `limit`.
+/// Prints `sys` and aborts unless it goes away within `limit`, or four times as
+/// long where a sanitizer watches.
 class watchdog {
 public:
   explicit watchdog(troupe::system& sys, std::chrono::seconds limit = 30s)
     : thread_([this, &sys, limit] {
-        if (eventually(limit, [this] { return over_.load(); }))
+        constexpr int slower = is_sanitized ? 4 : 1;
+        if (eventually(limit * slower, [this] { return over_.load(); }))
           return;
         std::fprintf(stderr, "a test hangs:\n%s", sys.describe().c_str());
         std::abort();

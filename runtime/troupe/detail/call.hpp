@@ -8,6 +8,7 @@
 
 #include "troupe/detail/name.hpp"
 #include "troupe/detail/remote_message.hpp"
+#include "troupe/detail/wire/codec_containers.hpp"
 #include "troupe/task.hpp"
 
 namespace troupe::detail {
@@ -55,6 +56,28 @@ struct kept<const std::string_view&> {
 template <class P>
 using kept_t = typename kept<P>::type;
 
+// An argument on its way into a message. The copy of a large list is made in
+// large pages: fresh ones cost more than the copy.
+template <class Kept, class A>
+constexpr A&& keep(A&& value) noexcept {
+  return static_cast<A&&>(value);
+}
+template <class Kept, class T>
+  requires std::is_same_v<Kept, std::vector<T>>
+           && std::is_trivially_copyable_v<T> && (!std::is_same_v<T, bool>)
+std::vector<T> keep(const std::vector<T>& value) {
+  std::vector<T> copy;
+  wire::expect_bytes(copy, value.size());
+  copy = value;
+  return copy;
+}
+template <class Kept, class T>
+  requires std::is_same_v<Kept, std::vector<T>>
+           && std::is_trivially_copyable_v<T> && (!std::is_same_v<T, bool>)
+std::vector<T> keep(std::vector<T>& value) {
+  return keep<Kept>(std::as_const(value));
+}
+
 // Hands a kept value to the parameter it was made for.
 template <class P>
 constexpr decltype(auto) hand_over(kept_t<P>& value) {
@@ -97,7 +120,7 @@ struct method_body<T, M, parameters<Ps...>> {
 
   template <class... As>
   explicit method_body(std::in_place_t, As&&... as)
-    : args(std::forward<As>(as)...) {}
+    : args(keep<kept_t<Ps>>(std::forward<As>(as))...) {}
 
   decltype(auto) operator()(void* object) {
     return call(static_cast<T*>(object), std::index_sequence_for<Ps...>{});
