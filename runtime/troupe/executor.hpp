@@ -110,6 +110,8 @@ chunk_result<R> run_chunk(map_work<F>& work, std::vector<In>& inputs) {
 std::size_t checked_size(std::ptrdiff_t n, std::size_t automatic,
                          const char* what);
 std::size_t chunk_for(std::size_t inputs, std::size_t workers);
+// The same for inputs that stay where they are.
+std::size_t stretch_for(std::size_t inputs, std::size_t workers);
 
 std::size_t window_for(std::size_t chunk, std::size_t workers);
 

@@ -424,8 +424,8 @@ private:
 template <class F, class Iterator>
 void thread_pool::sweep_all(F& f, Iterator first, std::size_t n,
                             const map_options& opts) {
-  auto chunk = detail::checked_size(opts.chunk, detail::chunk_for(n, workers()),
-                                    "for_each: chunk");
+  auto chunk = detail::checked_size(
+    opts.chunk, detail::stretch_for(n, workers()), "for_each: chunk");
   if (n == 0)
     return;
   detail::sweep all{n, chunk, opts.deadline};
