@@ -141,6 +141,7 @@ public:
   void* owners_note = nullptr;        // for the owner
   bell_mode armed = bell_mode::quiet; // the host's
   std::uint64_t pumped = 0;           // likewise
+  bool orphaned = false;              // likewise: its zygote has ended
   [[nodiscard]] std::uint64_t pumps() const noexcept { return pumps_.load(); }
 
 private:

@@ -10,6 +10,7 @@
 // is armed lazily and looked at again half a millisecond later; one that was
 // silent then rings at once.
 // A death of the zygote: children go on, the next one comes from a new zygote.
+// One that is silent for 10 s while a birth or a death is due is killed.
 #pragma once
 
 #include "core/runtime.hpp"
@@ -17,6 +18,7 @@
 
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace troupe::process {
 
@@ -71,6 +73,9 @@ private:
   std::int64_t tick_all();
   std::shared_ptr<child> find(std::uint64_t number);
   void end_zygote();
+  void await_report_locked(std::uint64_t number);
+  void has_ended(child& c);
+  std::int64_t look_at_zygote();
 
   detail::runtime& runtime_;
   std::uint64_t memory_kills_; // of the machine, as we last looked
@@ -92,8 +97,11 @@ private:
   };
 
   std::mutex mutex_;
-  descriptor zygote_;                                             // mutex_
-  std::int32_t zygote_pid_ = 0;                                   // mutex_
+  descriptor zygote_;           // mutex_
+  std::int32_t zygote_pid_ = 0; // mutex_
+  // Who the zygote owes a report, and by when it has to send one of them.
+  std::unordered_set<std::uint64_t> awaited_;                     // mutex_
+  std::int64_t report_due_ns_ = 0;                                // mutex_
   std::uint64_t last_number_ = 0;                                 // mutex_
   std::unordered_map<std::uint64_t, std::shared_ptr<child>> all_; // mutex_
   std::deque<waiting_order> orders_;                              // mutex_
