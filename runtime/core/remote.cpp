@@ -33,6 +33,25 @@ struct end_order final : envelope, pooled {
   static constexpr message_ops table{&run, &drop, "end", message_kind::urgent};
 };
 
+// Sends the answer when the ask has settled.
+struct served_ask final : waiter, pooled {
+  std::shared_ptr<answer_road> road;
+  const std::uint64_t call;
+  void (*const encode)(const state_base&, wire::writer&);
+
+  served_ask(const serving& s, void (*f)(const state_base&, wire::writer&))
+    : waiter(&done),
+      road(s.road),
+      call(s.call),
+      encode(f) {}
+
+  static void done(waiter* w, state_base& s) noexcept {
+    const owned self{static_cast<served_ask*>(w)};
+    s.observed.store(true, std::memory_order_relaxed);
+    self->road->answer(self->call, s, self->encode);
+  }
+};
+
 std::shared_ptr<remote_link> link_of(state_base& s) {
   if (s.callee == nullptr)
     return nullptr;
@@ -82,6 +101,17 @@ void end_remote(cell& c, const remote_link* link, stop_reason why) {
   auto* e = new end_order{link, std::move(why)};
   if (!c.push(e, true))
     delete e;
+}
+
+void serve_ask(const serving& to, envelope* e, state_base& s,
+               void (*encode)(const state_base&, wire::writer&)) {
+  s.retain(); // the mailbox's and ours
+  auto* reply = new served_ask{to, encode};
+  to.road->serves(to.call, s);
+  post_ask(to.to, e, &s, to.limit_ns);
+  if (!s.add_waiter(*reply))
+    served_ask::done(reply, s);
+  s.release();
 }
 
 void stop_remote(state_base* s) noexcept {

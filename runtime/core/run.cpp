@@ -197,6 +197,10 @@ int run_program(int argc, char** argv, options opts, program& p) {
   return status;
 }
 
+int run_program(int argc, char** argv, program& p) {
+  return run_program(argc, argv, options{}, p);
+}
+
 } // namespace troupe::detail
 
 namespace troupe {

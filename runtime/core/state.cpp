@@ -175,6 +175,10 @@ void throw_failure(state_base& s) {
   std::rethrow_exception(s.failure);
 }
 
+void throw_no_state() {
+  throw bad_argument{"this future belongs to nothing (default-made)"};
+}
+
 state_base* take_asking(const void* tag) noexcept {
   auto* s = current.asking;
   if (s == nullptr || current.asking_tag != tag)

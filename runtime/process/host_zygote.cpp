@@ -211,9 +211,10 @@ std::int64_t host::look_at_zygote() {
   read_reports(); // perhaps it was this thread that was late
   if (const auto due = overdue(); due > sched::now_ns())
     return due;
-  detail::log().warn("the process that starts workers has been silent for {} s "
-                     "and is killed",
-                     answer_limit_ns / 1'000'000'000);
+  detail::log().warn(
+    "the process that starts workers has been silent for {} s "
+    "and is killed",
+    answer_limit_ns / 1'000'000'000);
   const std::lock_guard guard{mutex_};
   ::kill(zygote_pid_, SIGKILL);
   return report_due_ns_ = sched::now_ns() + answer_limit_ns;

@@ -153,7 +153,7 @@ public:
 private:
   detail::state<R>& checked() const {
     if (!state_)
-      throw bad_argument{"this future belongs to nothing (default-made)"};
+      detail::throw_no_state();
     return *state_;
   }
 

@@ -31,6 +31,7 @@ protected:
 };
 
 int run_program(int argc, char** argv, options opts, program& p);
+int run_program(int argc, char** argv, program& p);
 
 template <class F>
 struct program_of final : program {
@@ -68,7 +69,8 @@ int run(int argc, char** argv, options opts, F&& f) {
 
 template <class F>
 int run(int argc, char** argv, F&& f) {
-  return run(argc, argv, options{}, std::forward<F>(f));
+  detail::program_of<std::remove_reference_t<F>> program{f};
+  return detail::run_program(argc, argv, program);
 }
 
 } // namespace troupe

@@ -2,7 +2,6 @@
 // call: the messages made from methods and functions, at compile time.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <tuple>
 
@@ -213,7 +212,7 @@ struct tell_message final : envelope, pooled {
 
   static void run(envelope* e, cell& self, void* object) {
     using result = typename Body::result;
-    std::unique_ptr<tell_message> m{static_cast<tell_message*>(e)};
+    owned m{static_cast<tell_message*>(e)};
     if constexpr (is_task<std::remove_cvref_t<result>>::value) {
       auto t = m->body(object);
       start<tell_message>(self, std::move(t), m.release());
@@ -236,8 +235,7 @@ struct tell_message final : envelope, pooled {
   }
 
   static void abandon(call_record* record) noexcept {
-    std::unique_ptr<tell_message> m{
-      static_cast<tell_message*>(record->message)};
+    owned m{static_cast<tell_message*>(record->message)};
     auto frame = record->frame;
     end_coroutine(*record);
     frame.destroy();
@@ -304,8 +302,8 @@ inline constexpr bool can_share =
 
 template <class Body>
 struct shared_tells final : shared_tell, pooled {
-  static constexpr std::size_t room = std::min<std::size_t>(32,
-                                                            256 / sizeof(Body));
+  static constexpr std::size_t room = sizeof(Body) < 8 ? 32
+                                                       : 256 / sizeof(Body);
 
   shared_tells(cell* c, Body&& first) : shared_tell(&table, c, &free_it) {
     ::new (slot(0)) Body(std::move(first));

@@ -67,4 +67,23 @@ struct pooled {
   static void operator delete(void* p) noexcept { deallocate(p); }
 };
 
+/// Deletes what it points to. Every kind of message needs one of its own, and
+/// this one compiles in a tenth of the time that std::unique_ptr takes.
+template <class T>
+struct owned {
+  T* it;
+
+  explicit owned(T* p) noexcept : it(p) {}
+  owned(const owned&) = delete;
+  owned& operator=(const owned&) = delete;
+  ~owned() { delete it; }
+
+  T* operator->() const noexcept { return it; }
+  T* release() noexcept {
+    auto* p = it;
+    it = nullptr;
+    return p;
+  }
+};
+
 } // namespace troupe::detail

@@ -7,7 +7,7 @@
 namespace troupe::detail {
 
 // The text between "X = " and the end of the template argument.
-constexpr std::string_view argument_of(std::string_view pretty,
+consteval std::string_view argument_of(std::string_view pretty,
                                        std::string_view key) {
   auto begin = pretty.find(key);
   if (begin == std::string_view::npos)
@@ -30,13 +30,13 @@ constexpr std::string_view argument_of(std::string_view pretty,
 }
 
 template <class NameOf>
-constexpr std::string_view type_name() {
+consteval std::string_view type_name() {
   return argument_of(__PRETTY_FUNCTION__, "NameOf = ");
 }
 
 /// `counter::add` for `&counter::add`.
 template <auto ValueOf>
-constexpr std::string_view value_name() {
+consteval std::string_view value_name() {
   auto text = argument_of(__PRETTY_FUNCTION__, "ValueOf = ");
   if (!text.empty() && text.front() == '(')
     if (auto at = text.rfind(")&"); at != std::string_view::npos)

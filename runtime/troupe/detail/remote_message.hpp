@@ -78,23 +78,10 @@ void encode_value(const state_base& s, wire::writer& out) {
     wire::encode(out, static_cast<const state<R>&>(s).value);
 }
 
-/// Sends the answer when the ask has settled.
-template <class R>
-struct served_ask final : waiter, pooled {
-  std::shared_ptr<answer_road> road;
-  const std::uint64_t call;
-
-  explicit served_ask(const serving& s)
-    : waiter(&done),
-      road(s.road),
-      call(s.call) {}
-
-  static void done(waiter* w, state_base& s) noexcept {
-    const std::unique_ptr<served_ask> self{static_cast<served_ask*>(w)};
-    s.observed.store(true, std::memory_order_relaxed);
-    self->road->answer(self->call, s, &encode_value<R>);
-  }
-};
+/// Posts an ask and sends its answer once it has settled. `e` and `s` are the
+/// one message, just made.
+void serve_ask(const serving& to, envelope* e, state_base& s,
+               void (*encode)(const state_base&, wire::writer&));
 
 /// Can the message travel, with its answer?
 template <class Body, class Value>
@@ -132,14 +119,8 @@ struct ask_thunk {
     wire::decode(call.args, args);
     call.args.finish();
     auto* m = new Message(from_wire{}, std::move(args));
-    m->retain(); // the mailbox's and ours
     m->what = Message::table.name;
-    auto* reply = new served_ask<typename Message::value>(s);
-    s.road->serves(s.call, *m);
-    post_ask(s.to, m, m, s.limit_ns);
-    if (!m->add_waiter(*reply))
-      served_ask<typename Message::value>::done(reply, *m);
-    m->release();
+    serve_ask(s, m, *m, &encode_value<typename Message::value>);
   }
 };
 

@@ -183,6 +183,9 @@ void pass_gate() noexcept;
 /// Throws the failure or the cancellation of a settled state.
 [[noreturn]] void throw_failure(state_base& s);
 
+/// Of a future that belongs to nothing.
+[[noreturn]] void throw_no_state();
+
 /// An intrusive pointer to a state.
 template <class S>
 class state_ptr {

@@ -73,7 +73,7 @@ struct then_node final : continuation, pooled {
   }
 
   static void run_it(continuation* base, bool alive) noexcept {
-    std::unique_ptr<then_node> self{static_cast<then_node*>(base)};
+    owned self{static_cast<then_node*>(base)};
     self->to->source.store(nullptr);
     pass_gate(); // `from` may go
     state_ptr<state<result>> to{self->to.detach()};
@@ -111,7 +111,7 @@ struct forward_node final : waiter, pooled {
   forward_node() : waiter(&pass) {}
 
   static void pass(waiter* w, state_base&) noexcept {
-    std::unique_ptr<forward_node> self{static_cast<forward_node*>(w)};
+    owned self{static_cast<forward_node*>(w)};
     auto& s = *self->from;
     pass_on_unseen(*self->to);
     s.observed.store(true, std::memory_order_relaxed);
@@ -140,14 +140,13 @@ void forward_state(future<R> from, state_ptr<state<R>> to) {
                    "to nothing"}));
     return;
   }
-  auto node = std::make_unique<forward_node<R>>();
+  auto* node = new forward_node<R>;
   node->from = from.shared_state();
   node->to = std::move(to);
-  auto* raw = node.release();
-  auto& s = *raw->from;
-  pass_on(*raw->to, s);
-  if (!s.add_waiter(*raw))
-    forward_node<R>::pass(raw, s);
+  auto& s = *node->from;
+  pass_on(*node->to, s);
+  if (!s.add_waiter(*node))
+    forward_node<R>::pass(node, s);
 }
 
 } // namespace troupe::detail
