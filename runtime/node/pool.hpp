@@ -36,6 +36,8 @@ class node_pool_core final : public remote_pool,
                              public nodes::task_sender,
                              public nodes::host_user {
 public:
+  static constexpr std::size_t workers_most = 1024; // of one node
+
   node_pool_core(runtime& rt, const node_pool_options& opts);
 
   void start(const std::vector<node>& first);
@@ -84,7 +86,32 @@ private:
     return std::static_pointer_cast<node_pool_core>(shared_from_this());
   }
 
-  struct section;
+  // The lock, and what is to be settled once it is free. Until that is done the
+  // pool is not drained.
+  struct section {
+    node_pool_core& core;
+    std::unique_lock<std::mutex> lock;
+    verdicts out;
+
+    explicit section(node_pool_core& c) : core(c), lock(c.mutex_) {}
+    ~section() {
+      if (!out.empty())
+        settle_now();
+    }
+    section(const section&) = delete;
+    section& operator=(const section&) = delete;
+
+    void settle_now() {
+      const auto n = out.size();
+      core.settling_ += n;
+      lock.unlock();
+      settle(out);
+      lock.lock();
+      core.settling_ -= n;
+      if (core.is_drained())
+        core.changed_.notify_all();
+    }
+  };
 
   remote_task* take_answer(nodes::session& from, const wire::frame_header& head,
                            std::span<const std::byte> payload);
@@ -145,5 +172,10 @@ private:
   bool stopped_ = false;
   bool was_clean_ = true; // no shutdown has cancelled
 };
+
+/// A moment `limit` ns from `now`.
+inline std::int64_t after(std::int64_t now, std::int64_t limit) {
+  return limit >= INT64_MAX - now ? INT64_MAX : now + limit;
+}
 
 } // namespace troupe::detail

@@ -120,7 +120,7 @@ struct note {
 /// Arguments and results from this size on travel as a sealed memfd.
 inline constexpr std::size_t attached_bytes_min = std::size_t{1} << 20;
 /// A flag of a frame: its payload is the size, the bytes stand in the last of
-/// its attachments. (1 is a flag of wire/peer.cpp.)
+/// its attachments. (1 is a flag of wire/peer.hpp.)
 inline constexpr std::uint16_t attached_payload = 2;
 
 /// Moves `payload` to the attachments and leaves its size there; false, and

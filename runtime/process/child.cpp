@@ -82,7 +82,7 @@ void child::send(const wire::frame_header& head,
   try {
     const auto size = sizeof(bytes) + payload.size();
     if (backlog_.empty() && (road == nullptr || road->attached.empty())
-        && requests_.room() >= size) {
+        && requests_.has_room(size)) {
       requests_.write(bytes);
       requests_.write(payload);
       requests_.publish();

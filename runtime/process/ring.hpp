@@ -25,12 +25,13 @@ namespace troupe::process {
 
 inline constexpr std::size_t ring_bytes = std::size_t{256} << 10;
 
-/// What both sides see of a ring, beside its bytes.
+/// What both sides see of a ring, beside its bytes. The writer looks at
+/// `reader_waits` after every message, at `taken` only when it seems full.
 struct ring_state {
   alignas(64) std::atomic<std::uint64_t> put{0}; // bytes written, ever
   std::atomic<std::uint32_t> writer_waits{0};    // for room
   alignas(64) std::atomic<std::uint64_t> taken{0};
-  std::atomic<std::uint32_t> reader_waits{0}; // for bytes; see channel.hpp
+  alignas(64) std::atomic<std::uint32_t> reader_waits{0}; // see channel.hpp
 };
 
 /// Errors: decode_error.
@@ -43,14 +44,22 @@ public:
     : state_(&state),
       bytes_(bytes) {}
 
-  [[nodiscard]] std::size_t room() const {
+  /// As the reader says just now. Errors: decode_error.
+  [[nodiscard]] std::size_t room() {
     const auto taken = state_->taken.load(std::memory_order_acquire);
     if (put_ - taken > ring_bytes) [[unlikely]]
       refuse_ring("has taken", taken, put_);
+    taken_ = taken;
     return ring_bytes - static_cast<std::size_t>(put_ - taken);
   }
 
-  /// Requires: bytes.size() <= room(). Not seen before `publish`.
+  /// Whether so much fits; asks the reader only when it did not before.
+  [[nodiscard]] bool has_room(std::size_t bytes) {
+    return ring_bytes - static_cast<std::size_t>(put_ - taken_) >= bytes
+           || room() >= bytes;
+  }
+
+  /// Requires: has_room(bytes.size()). Not seen before `publish`.
   void write(std::span<const std::byte> bytes) noexcept {
     const auto at = static_cast<std::size_t>(put_) % ring_bytes;
     const auto first = std::min(bytes.size(), ring_bytes - at);
@@ -71,6 +80,7 @@ private:
   ring_state* const state_;
   std::byte* const bytes_;
   std::uint64_t put_ = 0;
+  std::uint64_t taken_ = 0; // as it was once seen
 };
 
 class ring_reader {

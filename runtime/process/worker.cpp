@@ -239,8 +239,14 @@ void worker::send(const wire::frame_header& head,
   const std::lock_guard guard{send_mutex_};
   if (!road.attached.empty())
     send_fds(road);
-  send_bytes(bytes);
-  send_bytes(payload);
+  if (responses_.has_room(sizeof(bytes) + payload.size())) {
+    responses_.write(bytes); // seen as one, so that it is read in one piece
+    responses_.write(payload);
+    responses_.publish();
+  } else {
+    send_bytes(bytes);
+    send_bytes(payload);
+  }
   published();
 }
 
@@ -252,7 +258,9 @@ void worker::ring_if_owed() {
 
 void worker::send_bytes(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const auto n = std::min(responses_.room(), bytes.size());
+    const auto n = responses_.has_room(bytes.size())
+                     ? bytes.size()
+                     : std::min(responses_.room(), bytes.size());
     if (n != 0) {
       responses_.write(bytes.first(n));
       responses_.publish();

@@ -22,6 +22,7 @@
 #pragma once
 
 #include "core/remote.hpp"
+#include "wire/call_table.hpp"
 #include "wire/frame.hpp"
 
 #include <atomic>
@@ -32,6 +33,9 @@
 namespace troupe::wire {
 
 namespace core = troupe::detail;
+
+/// A flag of a stop frame: by force.
+inline constexpr std::uint16_t flag_kill = 1;
 
 /// A road on which handles travel: what their codec looks for.
 class ref_road {
@@ -162,11 +166,6 @@ private:
     std::uint64_t received = 0;
     std::size_t going = 0; // former ones that have not called forget
   };
-  struct open_call {
-    core::state_base* state = nullptr; // one reference
-    const core::remote_ops* ops = nullptr;
-  };
-
   void take_call(const frame_header& head, std::span<const std::byte> payload,
                  attachment_carrier& road);
   void take_answer(const frame_header& head, std::span<const std::byte> payload,
@@ -192,11 +191,10 @@ private:
   std::unordered_map<std::uint64_t, exported_actor> exports_;    // mutex_
   std::unordered_map<const core::cell*, std::uint64_t> numbers_; // mutex_
   std::unordered_map<std::uint64_t, imported_actor> imports_;    // mutex_
-  std::unordered_map<std::uint64_t, open_call> calls_;           // mutex_
+  call_table calls_;                                             // mutex_
   // The other side's, one reference each.
   std::unordered_map<std::uint64_t, core::state_base*> served_; // mutex_
   std::uint64_t last_export_ = 0;                               // mutex_
-  std::uint64_t last_call_ = 0;                                 // mutex_
   std::exception_ptr closed_;                                   // mutex_
 };
 
