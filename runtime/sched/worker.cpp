@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint32_t streak_max = 16;     // slot jobs in a row
 constexpr std::uint64_t fairness_turns = 61; // own deque between two looks out
 constexpr std::int64_t spin_min_ns = 2'000;
+constexpr int missed_max = 7;
 
 void count(std::atomic<std::uint64_t>& n) {
   n.store(n.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -140,8 +141,8 @@ caf::resumable* worker::search() {
   auto& p = parent_;
   p.searching_.fetch_add(1);
   for (;;) {
-    auto until = now_ns() + spin_ns_;
-    do {
+    const auto until = now_ns() + spin_ns_;
+    for (auto is_first = true; is_first || now_ns() < until; is_first = false) {
       for (int i = 0; i < 16; ++i) {
         if (p.stopping_.load(std::memory_order_relaxed)) {
           p.searching_.fetch_sub(1);
@@ -151,20 +152,32 @@ caf::resumable* worker::search() {
         if (job == nullptr)
           job = steal();
         if (job != nullptr) {
-          spin_ns_ = std::min(p.options_.spin_max_ns, spin_ns_ * 2);
+          if (!is_first)
+            missed_ = 0;
           found_work();
           return job;
         }
         cpu_relax();
       }
-    } while (now_ns() < until);
-    auto parked_at = now_ns();
-    if (park(true)) {
-      auto slept = now_ns() - parked_at;
-      spin_ns_ = slept < p.options_.spin_max_ns
-                   ? std::min(p.options_.spin_max_ns, spin_ns_ * 2)
-                   : std::max(spin_min_ns, spin_ns_ / 2);
     }
+    const auto parked_at = now_ns();
+    if (park(true))
+      adapt_spin(now_ns() - parked_at);
+  }
+}
+
+// Looking for what comes within the limit saves a wake-up. But whoever would
+// bring it may be waiting for this very core, and then looking keeps it there.
+// So it is the whole limit or hardly at all, and each look in vain doubles the
+// short sleeps that pass before the next one.
+void worker::adapt_spin(std::int64_t slept_ns) {
+  const auto most = parent_.options_.spin_max_ns;
+  if (spin_ns_ > spin_min_ns) {
+    missed_ = std::min(missed_ + 1, missed_max);
+    patience_ = 1 << missed_;
+    spin_ns_ = spin_min_ns;
+  } else if (slept_ns < most && --patience_ <= 0) {
+    spin_ns_ = most;
   }
 }
 

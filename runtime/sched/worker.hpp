@@ -71,6 +71,7 @@ private:
   bool park(bool was_searching);
   void unpark();
   void found_work();
+  void adapt_spin(std::int64_t slept_ns);
   void yield_place();
   void hand_over();
   void enter_blocking();
@@ -89,7 +90,9 @@ private:
   bool blocked_ = false;
   wait_listener* listener_ = nullptr;
   bool is_parked_ = false; // under the scheduler's mutex
-  std::int64_t spin_ns_ = 5'000;
+  std::int64_t spin_ns_ = 0;
+  int missed_ = 0;                 // looks in vain, in a row
+  int patience_ = 0;               // short sleeps before the next one
   std::uint64_t watched_turn_ = 0; // monitor only
   int watched_looks_ = 0;          // monitor only
   std::atomic<std::int64_t> looked_at_ns_{0};
