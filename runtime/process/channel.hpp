@@ -77,6 +77,16 @@ inline bool move_claim(shared_page& page, std::uint64_t call,
     expected, claim_word(call, to), std::memory_order_acq_rel);
 }
 
+/// Whether a call that can't be begun was taken back: its own claim says so, or
+/// its place is a later call's by now. Else the claim was overwritten.
+inline bool was_taken_back(const shared_page& page,
+                           std::uint64_t call) noexcept {
+  const auto word = page.claims[call % window].load(std::memory_order_acquire);
+  const auto of = word >> 2;
+  return word == claim_word(call, claim::withdrawn)
+         || (of > call && of % window == call % window && (word & 3) != 0);
+}
+
 /// The memory of a channel, mapped.
 class shared_memory {
 public:

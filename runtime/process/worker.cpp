@@ -128,8 +128,14 @@ void worker::show_all_room() {
 }
 
 bool worker::begin(std::uint64_t call) {
-  if (!move_claim(page_, call, claim::begun))
-    return false;
+  if (!move_claim(page_, call, claim::begun)) {
+    if (was_taken_back(page_, call))
+      return false;
+    // Who waits for it would wait for ever.
+    std::fputs("troupe: a worker can't go on: its claims were overwritten\n",
+               stderr);
+    std::abort();
+  }
   const std::lock_guard guard{mutex_};
   running_ = call;
   return true;
