@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -16,38 +17,27 @@ namespace troupe::wire {
 namespace {
 
 constexpr std::uint32_t magic = 0x70757254; // "Trup"
-constexpr std::size_t check_at = 60;
 
-/// Finds scribbled headers, not forged ones. Two chains, so that the
-/// multiplications don't wait for each other.
-std::uint32_t checksum(const std::byte* at) noexcept {
+// A header is put together and taken apart in registers: eight words read back
+// right after their bytes were written one by one would wait for the stores.
+using words = std::array<std::uint64_t, frame_header::size_bytes / 8>;
+static_assert(protocol_version < 256);
+
+/// Finds scribbled headers, not forged ones: of all bytes but the last four.
+/// Two chains, so that the multiplications don't wait for each other.
+std::uint32_t checksum(const words& of) noexcept {
   constexpr std::uint64_t factor = 0xff51afd7ed558ccd;
-  std::uint64_t words[8] = {};
-  std::memcpy(words, at, check_at);
   std::uint64_t a = 0x9e3779b97f4a7c15;
   std::uint64_t b = 0xc2b2ae3d27d4eb4f;
-  for (int i = 0; i != 8; i += 2) {
-    a = (a ^ words[i]) * factor;
+  for (std::size_t i = 0; i != of.size(); i += 2) {
+    const auto last = i + 2 == of.size();
+    a = (a ^ of[i]) * factor;
     a ^= a >> 32;
-    b = (b ^ words[i + 1]) * factor;
+    b = (b ^ (last ? std::uint32_t(of[i + 1]) : of[i + 1])) * factor;
     b ^= b >> 32;
   }
   const auto both = (a ^ (b * 3)) * factor;
   return static_cast<std::uint32_t>(both >> 32);
-}
-
-template <class T>
-void put(std::byte*& to, T value) noexcept {
-  std::memcpy(to, &value, sizeof(value));
-  to += sizeof(value);
-}
-
-template <class T>
-T get(const std::byte*& from) noexcept {
-  T value;
-  std::memcpy(&value, from, sizeof(value));
-  from += sizeof(value);
-  return value;
 }
 
 /// What a kind of frame must and must not have.
@@ -157,45 +147,49 @@ deadline_at(const frame_header& head,
 // -- header -------------------------------------------------------------------
 
 void store_header(std::byte* to, const frame_header& head) noexcept {
-  auto* const begin = to;
-  put(to, magic);
-  put(to, static_cast<std::uint8_t>(protocol_version));
-  put(to, static_cast<std::uint8_t>(head.kind));
-  put(to, head.flags);
-  put(to, head.payload_bytes);
-  put(to, head.call);
-  put(to, head.target);
-  put(to, head.name);
-  put(to, head.deadline_us);
-  put(to, head.trace);
-  put(to, head.attachments);
-  put(to, checksum(begin));
+  words all{
+    magic | std::uint64_t{protocol_version} << 32
+      | std::uint64_t{static_cast<std::uint8_t>(head.kind)} << 40
+      | std::uint64_t{head.flags} << 48,
+    head.payload_bytes,
+    head.call,
+    head.target,
+    head.name,
+    head.deadline_us,
+    head.trace,
+    head.attachments,
+  };
+  all.back() |= std::uint64_t{checksum(all)} << 32;
+  std::memcpy(to, all.data(), sizeof(all));
 }
 
 frame_header
 load_header(std::span<const std::byte, frame_header::size_bytes> bytes,
             const limits& bounds) {
-  const auto* from = bytes.data();
-  if (const auto seen = get<std::uint32_t>(from); seen != magic)
+  words all;
+  std::memcpy(all.data(), bytes.data(), sizeof(all));
+  if (const auto seen = static_cast<std::uint32_t>(all[0]); seen != magic)
     throw decode_error{fmt::format("no frame begins with {:08x}", seen)};
-  if (const auto seen = get<std::uint8_t>(from); seen != protocol_version)
+  if (const auto seen = static_cast<std::uint8_t>(all[0] >> 32);
+      seen != protocol_version)
     throw decode_error{fmt::format("a frame of version {}, this is version {}",
                                    seen, protocol_version)};
-  const auto kind = get<std::uint8_t>(from);
-  frame_header head;
-  head.flags = get<std::uint16_t>(from);
-  head.payload_bytes = get<std::uint64_t>(from);
-  head.call = get<std::uint64_t>(from);
-  head.target = get<std::uint64_t>(from);
-  head.name = get<std::uint64_t>(from);
-  head.deadline_us = get<std::uint64_t>(from);
-  head.trace = get<std::uint64_t>(from);
-  head.attachments = get<std::uint32_t>(from);
-  if (get<std::uint32_t>(from) != checksum(bytes.data()))
+  if (all.back() >> 32 != checksum(all))
     throw decode_error{"a frame header whose checksum is wrong"};
+  const auto kind = static_cast<std::uint8_t>(all[0] >> 40);
   if (kind == 0 || kind > static_cast<std::uint8_t>(frame_kind_last))
     throw decode_error{fmt::format("a frame of the unknown kind {}", kind)};
-  head.kind = static_cast<frame_kind>(kind);
+  const frame_header head{
+    .kind = static_cast<frame_kind>(kind),
+    .flags = static_cast<std::uint16_t>(all[0] >> 48),
+    .call = all[2],
+    .target = all[3],
+    .name = all[4],
+    .deadline_us = all[5],
+    .trace = all[6],
+    .payload_bytes = all[1],
+    .attachments = static_cast<std::uint32_t>(all[7]),
+  };
   check_fields(head, bounds);
   return head;
 }

@@ -39,7 +39,8 @@ LIBRARIES = ["-lcaf_core", "-lspdlog", "-lfmt", "-lssl", "-lcrypto", "-ldl",
 WATCHED = ["wire/*.cpp", "core/cell.cpp", "core/mailbox.cpp",
            "core/memory.cpp", "core/remote.cpp", "core/state.cpp",
            "process/channel.cpp", "process/child.cpp",
-           "process/descriptors.cpp", "node/keys.cpp", "node/places.cpp"]
+           "process/descriptors.cpp", "node/keys.cpp", "node/places.cpp",
+           "node/pool*.cpp", "node/session.cpp"]
 SOURCES = sorted(p for pattern in WATCHED
                  for p in (ROOT / "runtime").glob(pattern))
 
