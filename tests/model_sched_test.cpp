@@ -141,7 +141,7 @@ enum class omit {
   nothing,
   looks,            // park: neither under the lock nor after the count
   signal,           // unpark leaves nothing for one that is not asleep yet
-  wake_by_injector, // inject: take_sleeper_locked
+  wake_by_injector, // inject: take_sleeper_locked; the end of wake_once
   hand_over,        // enter_blocking: what waits in the slot and the deque
   wake_for_blocked, // enter_blocking: another takes the place
   give_place_up,    // enter_blocking: awake_ falls
@@ -174,9 +174,9 @@ struct parking_world {
   std::vector<std::function<void()>> threads;
 
   // With a limit of 1 the second worker is a parked spare. `first` is there
-  // at the beginning, `later` comes from outside.
+  // at the beginning, `later` comes from outside, under a wake_once if `once`.
   parking_world(int limit_, std::vector<job_kind> first,
-                std::vector<job_kind> later)
+                std::vector<job_kind> later, bool once = false)
     : limit(limit_),
       awake(limit_),
       left(static_cast<int>(first.size() + later.size())) {
@@ -192,9 +192,12 @@ struct parking_world {
       threads.push_back([this] { work(all[1]); });
     }
     if (!later.empty())
-      threads.push_back([this, later] {
+      threads.push_back([this, later, once] {
         for (auto j : later)
-          inject(j);
+          inject(j, once);
+        // ~wake_once
+        if (once && Omit != omit::wake_by_injector && injected.load() != 0)
+          wake_for_backlog();
       });
   }
 
@@ -221,11 +224,11 @@ struct parking_world {
     injected.store(static_cast<int>(injections.size()));
   }
 
-  void inject(job_kind j) {
+  void inject(job_kind j, bool is_taken_over) {
     mutex.lock();
     inject_locked(j);
     worker* sleeper = nullptr;
-    if (Omit != omit::wake_by_injector && may_wake())
+    if (!is_taken_over && Omit != omit::wake_by_injector && may_wake())
       sleeper = take_sleeper_locked();
     mutex.unlock();
     if (sleeper != nullptr)
@@ -437,6 +440,12 @@ struct injection_world : parking_world<Omit> {
   injection_world() : parking_world<Omit>(2, {}, {plain}) {}
 };
 
+// The same, and who brings it wakes once.
+template <omit Omit = omit::nothing>
+struct late_wake_world : parking_world<Omit> {
+  late_wake_world() : parking_world<Omit>(2, {}, {plain}, true) {}
+};
+
 // One worker and its spare; the one blocks on what it has pushed itself.
 template <omit Omit = omit::nothing>
 struct own_work_world : parking_world<Omit> {
@@ -494,6 +503,7 @@ BOOST_AUTO_TEST_SUITE(parking)
 
 BOOST_AUTO_TEST_CASE(loses_no_injection_in_any_order) {
   holds<injection_world<>>();
+  holds<late_wake_world<>>();
 }
 
 BOOST_AUTO_TEST_CASE(leaves_nothing_behind_one_that_blocks) {
@@ -506,6 +516,8 @@ BOOST_AUTO_TEST_CASE(needs_its_steps) {
   BOOST_TEST(!is_sound<injection_world<looks>>());
   BOOST_TEST(!is_sound<injection_world<signal>>());
   BOOST_TEST(!is_sound<injection_world<wake_by_injector>>());
+  BOOST_TEST(!is_sound<late_wake_world<looks>>());
+  BOOST_TEST(!is_sound<late_wake_world<wake_by_injector>>());
   BOOST_TEST(!is_sound<own_work_world<hand_over>>());
   BOOST_TEST(!is_sound<own_work_world<wake_for_blocked>>());
   BOOST_TEST(!is_sound<later_work_world<wake_for_blocked>>());

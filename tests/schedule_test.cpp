@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/runtime.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -225,6 +227,52 @@ BOOST_AUTO_TEST_CASE(comes_back_to_the_same_number_of_workers) {
     held.get();
   }
   BOOST_TEST(live.sys.stats().threads <= 6u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(wake_once)
+
+// The monitor looks so seldom that only the wake-up counts.
+BOOST_AUTO_TEST_CASE(wakes_at_its_end_and_not_before) {
+  test::live_system live{{.workers = 2, .stall_after = 20s}};
+  auto& workers = live.sys.runtime().scheduler();
+  std::vector<ref<echo>> all;
+  for (int i = 0; i < 20; ++i)
+    all.push_back(live.sys.spawn<echo>());
+  for (int round = 0; round < 20; ++round) {
+    BOOST_REQUIRE(test::eventually(5s, [&] { return workers.is_idle(); }));
+    std::atomic<int> n{0};
+    {
+      const troupe::sched::wake_once wake{workers};
+      for (auto& e : all)
+        e.tell([&n](echo&) { ++n; });
+      if (round == 0)
+        std::this_thread::sleep_for(20ms); // sleeps: nothing happens
+      BOOST_TEST(n == 0);
+    }
+    BOOST_REQUIRE(test::eventually(5s, [&] { return n == 20; }));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(of_another_system_holds_nothing_back) {
+  test::live_system live{{.workers = 1, .stall_after = 20s}};
+  test::live_system other;
+  auto e = live.sys.spawn<echo>();
+  const troupe::sched::wake_once wake{other.sys.runtime().scheduler()};
+  BOOST_TEST(e.within(5s).ask<&echo::one>().get() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(does_not_hang_who_waits_meanwhile) {
+  test::live_system live;
+  auto& workers = live.sys.runtime().scheduler();
+  auto e = live.sys.spawn<echo>();
+  for (int round = 0; round < 5; ++round) {
+    BOOST_REQUIRE(test::eventually(5s, [&] { return workers.is_idle(); }));
+    const troupe::sched::wake_once wake{workers};
+    const troupe::sched::wake_once inner{workers};
+    BOOST_TEST(e.within(5s).ask<&echo::one>().get() == 1);
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

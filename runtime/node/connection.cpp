@@ -3,6 +3,7 @@
 
 #include "core/log.hpp"
 #include "node/tls_stream.hpp"
+#include "sched/adaptive_mutex.hpp"
 #include "troupe/error.hpp"
 
 #include <boost/asio/connect.hpp>
@@ -255,6 +256,7 @@ private:
 
   // False when that was the end.
   bool take(std::span<const std::byte> bytes, bool is_direct) {
+    const sched::wake_once wake{loop_.workers()};
     try {
       if (!ws_.got_binary())
         throw decode_error{"a message of text"};
@@ -515,7 +517,7 @@ private:
 
   std::atomic<std::size_t> backlog_{0};
   std::atomic<bool> noted_{false};
-  mutable std::mutex mutex_;
+  mutable sched::adaptive_mutex mutex_;
   std::string address_;          // mutex_
   std::deque<wire::buffer> out_; // mutex_
   wire::buffer spare_;           // mutex_

@@ -52,7 +52,8 @@ host& host::of(detail::runtime& rt) {
 host::host(detail::runtime& rt)
   : runtime_(rt),
     incarnation_(random_number()),
-    loop_(std::min<std::int64_t>(spin_ns, 2 * rt.settings().spin_max.count())),
+    loop_(rt.scheduler(),
+          std::min<std::int64_t>(spin_ns, 2 * rt.settings().spin_max.count())),
     sweeper_(std::make_unique<asio::steady_timer>(*loop_.context())) {
   wire::open_blocks();
   loop_.post([this] { sweep(); });

@@ -25,8 +25,9 @@ constinit thread_local const loop* driven_here = nullptr;
 
 } // namespace
 
-loop::loop(std::int64_t spin_max_ns)
-  : context_(std::make_shared<asio::io_context>(1)),
+loop::loop(sched::scheduler& workers, std::int64_t spin_max_ns)
+  : workers_(workers),
+    context_(std::make_shared<asio::io_context>(1)),
     guard_(context_->get_executor()),
     spin_max_ns_(spin_max_ns),
     thread_([this] { run(); }) {}

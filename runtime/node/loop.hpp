@@ -19,8 +19,10 @@
 //      it.
 #pragma once
 
+#include "sched/adaptive_mutex.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
+#include "sched/scheduler.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -50,7 +52,8 @@ public:
 
 class loop {
 public:
-  explicit loop(std::int64_t spin_max_ns);
+  /// `workers` run what comes.
+  loop(sched::scheduler& workers, std::int64_t spin_max_ns);
   ~loop();
   loop(const loop&) = delete;
   loop& operator=(const loop&) = delete;
@@ -59,6 +62,8 @@ public:
   const std::shared_ptr<asio::io_context>& context() const noexcept {
     return context_;
   }
+
+  sched::scheduler& workers() const noexcept { return workers_; }
 
   template <class F>
   void post(F f) {
@@ -100,6 +105,7 @@ private:
   bool has_notes();
   void wake();
 
+  sched::scheduler& workers_;
   const std::shared_ptr<asio::io_context> context_;
   asio::executor_work_guard<asio::io_context::executor_type> guard_;
   const std::int64_t spin_max_ns_;
@@ -109,7 +115,7 @@ private:
   std::atomic<std::uint32_t> helpers_{0};
   std::atomic<std::int64_t> helped_at_{0};
   std::atomic<std::uint32_t> nap_{0};
-  std::mutex mutex_;
+  sched::adaptive_mutex mutex_;
   std::vector<std::shared_ptr<flushable>> notes_; // mutex_
   std::vector<std::shared_ptr<flushable>> taken_; // the driver's
   std::thread thread_;

@@ -10,6 +10,8 @@
 
 namespace troupe::sched {
 
+constinit thread_local wake_once* wake_once::current_ = nullptr;
+
 scheduler::scheduler(caf::actor_system& sys, const scheduler_options& opts)
   : abstract_coordinator(sys),
     options_(opts),
@@ -35,7 +37,7 @@ void scheduler::inject(caf::resumable* job) {
   {
     std::lock_guard guard{mutex_};
     inject_locked(job);
-    if (may_wake())
+    if (!wake_once::takes_over(*this) && may_wake())
       sleeper = take_sleeper_locked();
   }
   if (sleeper != nullptr)

@@ -13,7 +13,9 @@
 //    worker parks only after it saw the queue empty under the lock, an injector
 //    sees under the lock who is parked.
 // 3. While somebody searches, nobody is woken; the last searcher that finds a
-//    job wakes the next if there is more (chain, Go and Tokio).
+//    job wakes the next if there is more (chain, Go and Tokio). A thread that
+//    brings many jobs in a row does without until the last of them is in
+//    (`wake_once`): a worker that wakes for each would take its core.
 // 4. Jobs in a deque are never lost: their owner runs them before it parks.
 //    Waking others for them is for speed alone, unless the owner blocks; then
 //    rule 5 holds.
@@ -31,6 +33,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <caf/detail/thread_safe_actor_clock.hpp>
@@ -110,6 +113,7 @@ public:
 
 private:
   friend class worker;
+  friend class wake_once;
 
   // A worker that must be signalled once the lock is released.
   worker* take_sleeper_locked();
@@ -150,6 +154,40 @@ private:
   caf::detail::thread_safe_actor_clock clock_;
   std::once_flag clock_once_;
   std::thread clock_thread_;
+};
+
+/// While it lives, what its thread injects there wakes nobody; its end wakes a
+/// worker if there is still something to do. They nest, the inmost one counts.
+/// A thread that waits meanwhile lets its jobs wait no longer than a look of
+/// the monitor.
+class wake_once {
+public:
+  explicit wake_once(scheduler& of) noexcept
+    : of_(of),
+      before_(std::exchange(current_, this)) {}
+  wake_once(const wake_once&) = delete;
+  wake_once& operator=(const wake_once&) = delete;
+  ~wake_once() {
+    current_ = before_;
+    if (injected_ && of_.injected_size_.load() != 0)
+      of_.wake_for_backlog();
+  }
+
+private:
+  friend class scheduler;
+
+  // Whether the wake-up for a job of `s` is left to it.
+  static bool takes_over(const scheduler& s) noexcept {
+    if (current_ == nullptr || &current_->of_ != &s)
+      return false;
+    return current_->injected_ = true;
+  }
+
+  static constinit thread_local wake_once* current_;
+
+  scheduler& of_;
+  wake_once* const before_;
+  bool injected_ = false;
 };
 
 } // namespace troupe::sched

@@ -22,6 +22,7 @@
 #pragma once
 
 #include "core/remote.hpp"
+#include "sched/adaptive_mutex.hpp"
 #include "wire/call_table.hpp"
 #include "wire/frame.hpp"
 
@@ -187,7 +188,7 @@ private:
 
   std::atomic<std::size_t> serving_{0};
   std::atomic<std::uint64_t> undelivered_{0};
-  std::mutex mutex_;
+  sched::adaptive_mutex mutex_;
   std::unordered_map<std::uint64_t, exported_actor> exports_;    // mutex_
   std::unordered_map<const core::cell*, std::uint64_t> numbers_; // mutex_
   std::unordered_map<std::uint64_t, imported_actor> imports_;    // mutex_
