@@ -367,7 +367,7 @@ void session::serve_lookup(const wire::frame_header& head,
     if (name.size() > name_bytes_max)
       throw bad_argument{fmt::format("a name of {} bytes", name.size())};
     c = host_.published(name, class_name);
-    answer_with(head.call, [this, c](wire::writer& out) { write_ref(out, c); });
+    answer_with(head.call, [c](wire::writer& out) { core::write_ref(out, c); });
   } catch (...) {
     answer_error(head.call, std::current_exception());
   }
@@ -405,7 +405,7 @@ void session::serve_spawn(const wire::frame_header& head,
       no_attachments road;
       self->invoke(wire::entry_kind::actor, head.name, bytes->bytes(), road,
                    &m);
-      self->write_ref(out, m.made);
+      core::write_ref(out, m.made);
     });
     if (m.made != nullptr)
       core::release(m.made);

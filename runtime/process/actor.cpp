@@ -35,12 +35,16 @@ public:
   void start(const in_process& where) {
     auto self = std::static_pointer_cast<actor_process>(shared_from_this());
     host_.add(self);
-    auto started = host_.start(
-      self, {.memory_bytes = static_cast<std::int64_t>(where.memory_max_bytes),
-             .cpu_seconds = where.cpu_time_max.count(),
-             .open_files = where.open_files_max,
-             .nice = where.nice});
-    child_ = std::move(started);
+    try {
+      child_ = host_.start(self, {.memory_bytes = static_cast<std::int64_t>(
+                                    where.memory_max_bytes),
+                                  .cpu_seconds = where.cpu_time_max.count(),
+                                  .open_files = where.open_files_max,
+                                  .nice = where.nice});
+    } catch (...) {
+      host_.remove(this);
+      throw;
+    }
     worker_.store(child_.get(), std::memory_order_release);
   }
 
@@ -58,10 +62,14 @@ public:
       end_within(grace_ns_);
   }
 
+  // The last handle here has gone; one may be on its way again.
   void forget(std::uint64_t target) noexcept override {
     peer::forget(target);
-    if (target == 1)
-      end_within(end_limit_ns);
+    if (target != 1)
+      return;
+    const auto now = sched::now_ns();
+    forgotten_at_.store(now);
+    host_.tick_by(now + end_limit_ns);
   }
 
   void look(detail::state_base& s) noexcept override {
@@ -173,12 +181,16 @@ private:
   }
 
   std::int64_t look_at_end(std::int64_t now) {
-    const auto due = end_by_.load();
+    auto due = end_by_.load();
     if (due == 0)
-      return INT64_MAX;
+      due = INT64_MAX;
+    if (const auto at = forgotten_at_.load(); at != 0)
+      due = std::min(due,
+                     has_imports() ? now + end_limit_ns : at + end_limit_ns);
     if (now < due)
       return due;
     end_by_.store(0);
+    forgotten_at_.store(0);
     if (auto* c = worker())
       c->condemn("it did not end when told to", SIGKILL);
     return INT64_MAX;
@@ -235,7 +247,8 @@ private:
   const std::string class_name_;
   std::shared_ptr<child> child_; // set once, by `start`
   std::atomic<child*> worker_{nullptr};
-  std::atomic<std::int64_t> end_by_{0};
+  std::atomic<std::int64_t> end_by_{0};       // by force
+  std::atomic<std::int64_t> forgotten_at_{0}; // 0: it has not been
 
   std::mutex lent_mutex_;
   std::deque<std::shared_ptr<const wire::segment>> lent_; // under lent_mutex_

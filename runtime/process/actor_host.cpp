@@ -43,7 +43,22 @@ public:
     return any;
   }
 
-  [[nodiscard]] bool is_over() const { return over_.load(); }
+  /// The actor that this is all about.
+  void hosts(detail::cell* c) {
+    detail::retain_weak(c);
+    actor_ = c;
+    export_actor(c);
+  }
+  /// Told to end, or nobody over there has a handle to it any more; one that
+  /// it gave away itself meanwhile counts.
+  [[nodiscard]] bool is_over() {
+    return over_.load() || (let_go_.load() && !is_exported(actor_));
+  }
+  /// Read: whoever lent it may have it back.
+  void give_back() {
+    wire::attachments none;
+    worker_.send({.kind = wire::frame_kind::credit}, {}, none);
+  }
 
   void look(detail::state_base& s) noexcept override {
     const auto until = sched::now_ns() + look_ns;
@@ -61,6 +76,7 @@ public:
   }
   void main_goes_on() {
     main_blocks_.store(false);
+    std::atomic_thread_fence(std::memory_order_seq_cst); // before it is woken
     worker_.wake();
     // The worker's waiting is for one thread at a time.
     std::unique_lock guard{mutex_};
@@ -81,10 +97,10 @@ protected:
     worker_.send(header, payload.bytes(), road);
   }
   std::string name() const override { return worker_.name(); }
-  void on_export_gone(std::uint64_t number) override {
-    if (number != 1)
+  void on_export_gone(const detail::cell& c, bool has_ended) override {
+    if (&c != actor_)
       return;
-    over_.store(true);
+    (has_ended ? over_ : let_go_).store(true);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     worker_.wake();
   }
@@ -108,9 +124,7 @@ private:
         throw;
       answer_error(head.call, std::current_exception());
     }
-    // Read: whoever lent it may have it back.
-    wire::attachments none;
-    worker_.send({.kind = wire::frame_kind::credit}, {}, none);
+    give_back();
   }
 
   void read_for_main() {
@@ -131,6 +145,8 @@ private:
   worker& worker_;
   std::mutex reading_;
   std::atomic<bool> over_{false};
+  std::atomic<bool> let_go_{false};
+  detail::cell* actor_ = nullptr; // a weak reference; set before it can go
   std::mutex mutex_;
   std::condition_variable changed_;
   std::atomic<bool> main_blocks_{false};
@@ -169,7 +185,9 @@ void host_actor(worker& w, const wire::frame_header& head,
     peer->answer_error(head.call, std::current_exception());
     w.end();
   }
-  peer->export_actor(m.made);
+  if ((head.flags & attached_payload) != 0)
+    peer->give_back();
+  peer->hosts(m.made);
   peer->answer_void(head.call);
   const auto thread = m.made->extras().thread;
   detail::release(m.made);

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace troupe::wire {
 
@@ -17,19 +19,37 @@ namespace {
 using core::cell;
 
 /// The roads of one message: descriptors by the carrier, handles by the peer.
+/// Handles of a message that does not go are counted back.
 class writing_road final : public attachments, public ref_road {
 public:
   writing_road(peer& p, bool takes) : peer_(p), takes_attachments_(takes) {}
+  ~writing_road() {
+    for (const auto number : written_)
+      peer_.count_back(number, 1);
+  }
+  void has_gone() noexcept {
+    for (const auto number : std::exchange(written_, {}))
+      try {
+        peer_.watch_end(number);
+      } catch (const std::exception& e) {
+        core::log().error("the end of an actor will not be told: {}", e.what());
+      }
+  }
   bool attach(std::shared_ptr<const segment> bytes,
               std::uint32_t& number) override {
     return takes_attachments_ && attachments::attach(std::move(bytes), number);
   }
-  void write_ref(writer& out, cell* c) override { peer_.write_ref(out, c); }
+  void write_ref(writer& out, cell* c) override {
+    written_.reserve(written_.size() + 1);
+    if (const auto number = peer_.write_ref(out, c); number != 0)
+      written_.push_back(number);
+  }
   cell* read_ref(reader&, const core::class_info&) override { return nullptr; }
 
 private:
   peer& peer_;
   const bool takes_attachments_;
+  std::vector<std::uint64_t> written_;
 };
 
 std::uint64_t left_us(std::int64_t due) {
@@ -52,7 +72,7 @@ std::exception_ptr cant_travel(const core::envelope& e) {
 
 peer::~peer() {
   for (auto& [number, x] : exports_)
-    core::release(x.actor);
+    let_go(x.actor);
   for (auto& [number, x] : imports_)
     core::release_weak(x.stand_in);
   for (auto& [call, s] : served_)
@@ -98,6 +118,7 @@ void peer::forward(cell& from, std::uint64_t target,
                      .deadline_us = s == nullptr ? frame_header::no_deadline
                                                  : left_us(s->due)},
                     std::move(bytes), road);
+    road.has_gone();
     ops->sent(e);
   } catch (...) {
     if (call != 0)
@@ -236,6 +257,7 @@ void peer::answer(std::uint64_t call, const core::state_base& s,
       encode(s, out);
       transmit_buffer({.kind = frame_kind::result, .call = call},
                       std::move(bytes), road);
+      road.has_gone();
       return;
     } catch (...) {
       error = std::current_exception();
@@ -266,6 +288,7 @@ void peer::answer_bytes(std::uint64_t call,
   write(out);
   transmit_buffer({.kind = frame_kind::result, .call = call}, std::move(bytes),
                   road);
+  road.has_gone();
 }
 
 void peer::answer_void(std::uint64_t call) {
@@ -304,6 +327,7 @@ void peer::send_request(frame_header head,
     head.call = open_call_locked(s, ops);
   }
   transmit_buffer(head, std::move(bytes), road);
+  road.has_gone();
 }
 
 bool peer::is_closed() {

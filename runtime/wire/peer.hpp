@@ -15,10 +15,12 @@
 // A death:    an exported actor's end is told by `down`; a connection's by its
 //             carrier, who calls `closed`.
 // A race:     the last handle goes here while the other side sends it again:
-//             release carries how often it was received, and only a number
-//             that was received as often as it was sent is let go. A stand-in
-//             that is about to go gets a successor; the last of them to go
-//             sends the release.
+//             release carries how often it was received, which is taken off
+//             how often it was sent; at 0 the actor is let go. A stand-in that
+//             is about to go gets a successor; the last of them to go sends
+//             the release.
+// Locks:      a handle that goes ends in `forget`, which takes the lock: cells
+//             are made and released without it.
 #pragma once
 
 #include "core/remote.hpp"
@@ -96,8 +98,12 @@ public:
 
   // -- handles that travel ----------------------------------------------------
 
-  /// Written into a message for the other side.
-  void write_ref(writer& out, core::cell* c);
+  /// Written into a message for the other side. The number of the export that
+  /// counts it, 0 for none. When the message has gone, the end of the actor is
+  /// told behind it; one that does not go counts the handle back.
+  std::uint64_t write_ref(writer& out, core::cell* c);
+  void watch_end(std::uint64_t number);
+  void count_back(std::uint64_t number, std::uint64_t count) noexcept;
   /// One reference for the caller; null for an empty handle.
   core::cell* read_ref(reader& in, const core::class_info& of);
   /// The first export, without a message: the actor that this is all about.
@@ -111,6 +117,8 @@ public:
   /// The stand-in ends, whatever the actor does.
   void end_import(std::uint64_t number, stop_reason why);
   [[nodiscard]] std::size_t exported();
+  [[nodiscard]] bool is_exported(const core::cell* c);
+  [[nodiscard]] bool has_imports();
 
   // -- remote_link ------------------------------------------------------------
 
@@ -147,8 +155,8 @@ protected:
   [[nodiscard]] virtual std::string name() const = 0;
   /// The other side wants the actor to end by force.
   virtual void on_kill(core::cell& c);
-  /// An exported actor is of no more use there, or has ended.
-  virtual void on_export_gone(std::uint64_t) {}
+  /// The other side has no handle to `c` any more, or `c` has ended.
+  virtual void on_export_gone(const core::cell&, bool /*has_ended*/) {}
 
   /// One more call of the other side is served here.
   /// Errors: rejected (too many are).
@@ -158,9 +166,14 @@ protected:
   core::runtime& runtime_;
 
 private:
+  struct releaser {
+    void operator()(core::cell* c) const noexcept { core::release(c); }
+  };
+  using cell_ptr = std::unique_ptr<core::cell, releaser>;
   struct exported_actor {
     core::cell* actor = nullptr; // one strong reference
-    std::uint64_t sent = 0;      // how often the handle was written
+    std::uint64_t sent = 0;      // handles that were written and not released
+    bool is_watched = false;
   };
   struct imported_actor {
     core::cell* stand_in = nullptr; // weak reference
@@ -175,6 +188,8 @@ private:
   void take_release(const frame_header& head);
   void send_down(std::uint64_t number, const stop_reason& why) noexcept;
   std::uint64_t export_locked(core::cell* c);
+  core::cell* known_import(std::uint64_t number, const core::class_info& of,
+                           cell_ptr& old);
   void check_room(const core::envelope& e);
   void fail(core::cell& from, core::envelope* e, core::state_base* s,
             std::exception_ptr why) noexcept;
@@ -184,7 +199,7 @@ private:
   void give_up(std::uint64_t call) noexcept;
   void send_bare(const frame_header& head) noexcept;
   std::uint64_t number_of(const core::cell* c);
-  void watch_end(core::cell* c, std::uint64_t number);
+  void let_go(core::cell* c) const noexcept;
 
   std::atomic<std::size_t> serving_{0};
   std::atomic<std::uint64_t> undelivered_{0};

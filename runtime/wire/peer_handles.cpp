@@ -6,6 +6,9 @@
 
 #include <caf/attachable.hpp>
 
+#include <algorithm>
+#include <utility>
+
 namespace troupe::wire {
 
 namespace {
@@ -21,17 +24,22 @@ enum class ref_kind : std::uint8_t { none, mine, yours };
 // Tells a peer of the end of an actor that it knows.
 class end_watch final : public caf::attachable {
 public:
-  end_watch(std::function<void(const stop_reason&)> f, cell* c)
+  end_watch(std::function<void(const stop_reason&)> f, cell* c, const peer* of)
     : tell_(std::move(f)),
-      cell_(c) {}
+      cell_(c),
+      of_(of) {}
+  static token token_of(const peer* p) { return {token::anonymous, p}; }
   void actor_exited(const caf::error&, caf::execution_unit*) override {
     tell_(cell_->why_ended());
   }
-  bool matches(const token&) override { return false; }
+  bool matches(const token& what) override {
+    return what.subtype == token::anonymous && what.ptr == of_;
+  }
 
 private:
   std::function<void(const stop_reason&)> tell_;
-  cell* const cell_; // whose list this is in
+  cell* const cell_;     // whose list this is in
+  const peer* const of_; // to be found by; may be gone
 };
 
 } // namespace
@@ -44,46 +52,76 @@ std::uint64_t peer::export_locked(cell* c) {
     exports_[last_export_].actor = c;
   }
   ++exports_[i->second].sent;
-  return is_new ? i->second : 0;
+  return i->second;
 }
 
-void peer::watch_end(cell* c, std::uint64_t number) {
-  c->attach(caf::attachable_ptr{
-    new end_watch{[weak = weak_from_this(), number](const stop_reason& why) {
-                    if (auto p = std::static_pointer_cast<peer>(weak.lock())) {
-                      p->send_down(number, why);
-                      p->on_export_gone(number);
-                    }
-                  },
-                  c}});
+void peer::watch_end(std::uint64_t number) {
+  cell_ptr c;
+  auto was_watched = false;
+  {
+    const std::lock_guard guard{mutex_};
+    auto i = exports_.find(number);
+    if (i == exports_.end())
+      return;
+    was_watched = std::exchange(i->second.is_watched, true);
+    core::retain(i->second.actor);
+    c.reset(i->second.actor);
+  }
+  if (was_watched) {
+    // Told before, maybe of a stand-in that is not there any more.
+    if (!core::is_alive(c.get()))
+      send_down(number, c->why_ended());
+    return;
+  }
+  c->attach(caf::attachable_ptr{new end_watch{
+    [weak = weak_from_this(), number, ended = c.get()](const stop_reason& why) {
+      if (auto p = std::static_pointer_cast<peer>(weak.lock())) {
+        p->send_down(number, why);
+        p->on_export_gone(*ended, true);
+      }
+    },
+    c.get(), this}});
+}
+
+// The last reference that an export had, and its watch.
+void peer::let_go(cell* c) const noexcept {
+  c->detach(end_watch::token_of(this));
+  core::release(c);
 }
 
 std::uint64_t peer::export_actor(cell* c) {
   std::uint64_t number = 0;
-  std::uint64_t fresh = 0;
   {
     const std::lock_guard guard{mutex_};
-    fresh = export_locked(c);
-    number = numbers_[c];
+    number = export_locked(c);
   }
-  if (fresh != 0)
-    watch_end(c, fresh);
+  watch_end(number);
   return number;
 }
 
-void peer::write_ref(writer& out, cell* c) {
+std::uint64_t peer::write_ref(writer& out, cell* c) {
   if (c == nullptr) {
     *out.claim(1) = static_cast<std::byte>(ref_kind::none);
-    return;
+    return 0;
   }
   if (const auto theirs = number_of(c); theirs != 0) {
     *out.claim(1) = static_cast<std::byte>(ref_kind::yours);
     out.length(theirs);
-    return;
+    return 0;
   }
-  const auto number = export_actor(c);
   *out.claim(1) = static_cast<std::byte>(ref_kind::mine);
-  out.length(number);
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard guard{mutex_};
+    number = export_locked(c);
+  }
+  try {
+    out.length(number);
+  } catch (...) {
+    count_back(number, 1);
+    throw;
+  }
+  return number;
 }
 
 // The number of an actor of the other side, 0 for any other.
@@ -120,31 +158,40 @@ cell* peer::read_ref(reader& in, const core::class_info& of) {
 cell* peer::import_actor(std::uint64_t number, const core::class_info& of) {
   if (number == 0)
     throw decode_error{"a handle to actor 0"};
+  cell_ptr old;
+  if (auto* c = known_import(number, of, old))
+    return c;
+  cell_ptr made{core::make_remote_cell(
+    runtime_, of,
+    std::static_pointer_cast<core::remote_link>(shared_from_this()), number)};
   const std::lock_guard guard{mutex_};
+  if (closed_)
+    std::rethrow_exception(closed_);
   auto& x = imports_[number];
-  if (x.stand_in != nullptr && core::lock_weak(x.stand_in)) {
-    auto* c = x.stand_in;
-    if (c->info().name != of.name) {
-      core::release(c);
-      throw decode_error{"a handle whose class has changed"};
-    }
-    if (!c->saw(cell::flag_unreachable)) {
-      ++x.received;
-      return c;
-    }
-    core::release(c);
-  }
   if (x.stand_in != nullptr) {
     core::release_weak(x.stand_in);
     ++x.going;
   }
-  auto* c = core::make_remote_cell(
-    runtime_, of,
-    std::static_pointer_cast<core::remote_link>(shared_from_this()), number);
-  core::retain_weak(c);
-  x.stand_in = c;
+  core::retain_weak(made.get());
+  x.stand_in = made.get();
   ++x.received;
-  return c;
+  return made.release();
+}
+
+// The stand-in that is there, if it can still be reached; else `old` is it.
+cell* peer::known_import(std::uint64_t number, const core::class_info& of,
+                         cell_ptr& old) {
+  const std::lock_guard guard{mutex_};
+  auto i = imports_.find(number);
+  if (i == imports_.end() || !core::lock_weak(i->second.stand_in))
+    return nullptr;
+  old.reset(i->second.stand_in);
+  if (old->info().name != of.name)
+    throw decode_error{"a handle whose class has changed"};
+  if (old->saw(cell::flag_unreachable))
+    return nullptr;
+  ++i->second.received;
+  return old.release();
 }
 
 void peer::adopt_import(std::uint64_t number, cell* stand_in) {
@@ -211,18 +258,37 @@ void peer::forget(std::uint64_t target) noexcept {
 }
 
 void peer::take_release(const frame_header& head) {
+  count_back(head.target, head.call);
+}
+
+// So many of the handles that were written are not there any more.
+void peer::count_back(std::uint64_t number, std::uint64_t count) noexcept {
   cell* gone = nullptr;
   {
     const std::lock_guard guard{mutex_};
-    auto i = exports_.find(head.target);
-    if (i == exports_.end() || i->second.sent != head.call)
-      return; // it is on its way again
-    gone = i->second.actor;
+    auto i = exports_.find(number);
+    if (i == exports_.end())
+      return;
+    auto& x = i->second;
+    x.sent -= std::min(x.sent, count);
+    if (x.sent != 0)
+      return; // others are on their way
+    gone = x.actor;
     numbers_.erase(gone);
     exports_.erase(i);
   }
-  core::release(gone);
-  on_export_gone(head.target);
+  on_export_gone(*gone, false);
+  let_go(gone);
+}
+
+bool peer::is_exported(const cell* c) {
+  const std::lock_guard guard{mutex_};
+  return numbers_.contains(c);
+}
+
+bool peer::has_imports() {
+  const std::lock_guard guard{mutex_};
+  return !imports_.empty();
 }
 
 } // namespace troupe::wire

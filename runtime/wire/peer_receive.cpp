@@ -118,19 +118,23 @@ void peer::take_call(const frame_header& head,
     }
   }
   try {
-    if (c == nullptr)
-      throw actor_stopped{"the actor was let go"};
-    if (is_call) {
-      begin_serving();
-      is_counted = true;
-    }
     core::serving what{
       c,
-      c->info().name,
+      c == nullptr ? "" : c->info().name,
       std::static_pointer_cast<core::answer_road>(shared_from_this()),
       head.call,
       limit_of(head),
-      is_call};
+      is_call,
+      {}};
+    try {
+      if (c == nullptr)
+        throw actor_stopped{"the actor was let go"};
+      if (is_call)
+        begin_serving();
+      is_counted = is_call;
+    } catch (const error&) {
+      what.refused = std::current_exception();
+    }
     invoke(entry_kind::method, head.name, payload, carrier, &what);
   } catch (...) {
     if (is_counted)
@@ -226,7 +230,7 @@ void peer::closed(const std::exception_ptr& why) {
     core::release(c);
   }
   for (auto* c : exported)
-    core::release(c);
+    let_go(c);
 }
 
 } // namespace troupe::wire
@@ -234,6 +238,8 @@ void peer::closed(const std::exception_ptr& why) {
 namespace troupe::detail {
 
 void check_target(const serving& s, std::string_view class_name, bool answers) {
+  if (s.refused)
+    return;
   // Else an answer would be counted that nobody waits for, or one be waited
   // for that nobody gives.
   if (s.wants_answer != answers)
@@ -244,6 +250,11 @@ void check_target(const serving& s, std::string_view class_name, bool answers) {
     throw decode_error{"a method of " + plain_name(class_name)
                        + " called on an actor of class "
                        + plain_name(s.class_name)};
+}
+
+void check_refused(const serving& s) {
+  if (s.refused)
+    std::rethrow_exception(s.refused);
 }
 
 } // namespace troupe::detail

@@ -11,6 +11,7 @@
 #include "troupe/detail/wire/thunk.hpp"
 #include "troupe/error.hpp"
 
+#include <exception>
 #include <memory>
 #include <string_view>
 
@@ -49,12 +50,15 @@ struct serving {
   std::uint64_t call = 0;
   std::int64_t limit_ns = 0;
   bool wants_answer = false;
+  /// Why it is not served. It is decoded all the same: handles in it count.
+  std::exception_ptr refused;
 };
 
 /// The target must be of the class that the method is of, and a message that
 /// answers must be asked: what a peer claims is not believed.
 /// Errors: decode_error.
 void check_target(const serving& s, std::string_view class_name, bool answers);
+void check_refused(const serving& s);
 
 void post(cell* to, envelope* e);
 void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns);
@@ -103,6 +107,7 @@ struct tell_thunk {
     decltype(std::declval<Body&>().args) args{};
     wire::decode(call.args, args);
     call.args.finish();
+    check_refused(s);
     post(s.to, new Message(from_wire{}, std::move(args)));
   }
 };
@@ -118,6 +123,7 @@ struct ask_thunk {
     decltype(std::declval<Body&>().args) args{};
     wire::decode(call.args, args);
     call.args.finish();
+    check_refused(s);
     auto* m = new Message(from_wire{}, std::move(args));
     m->what = Message::table.name;
     serve_ask(s, m, *m, &encode_value<typename Message::value>);
