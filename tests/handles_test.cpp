@@ -217,16 +217,10 @@ BOOST_AUTO_TEST_SUITE_END()
 
 // Handles come while the system that would make their stand-ins ends.
 BOOST_AUTO_TEST_CASE(a_handle_may_come_during_a_stop) {
-  for (int i = 0; i < 20; ++i) {
-    troupe::system sys{{.workers = 2, .stop_deadline = 300ms}};
-    auto h = sys.spawn<holder>(troupe::in_process{});
-    std::vector<troupe::future<troupe::ref<leaf>>> open;
-    for (int k = 0; k < 5; ++k)
-      open.push_back(h.ask<&holder::make>(20));
-    static_cast<void>(sys.stop());
-    for (auto& f : open)
-      BOOST_TEST(f.ready());
-  }
+  troupe::system sys{{.workers = 2, .stop_deadline = 1s}};
+  static_cast<void>(
+    sys.spawn<holder>(troupe::in_process{}).ask<&holder::make>(700));
+  BOOST_TEST(sys.stop().in_the_way.empty());
 }
 
 TROUPE_TEST_MAIN

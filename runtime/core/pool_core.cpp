@@ -689,6 +689,11 @@ std::size_t workers_of(const pool_core* p) noexcept {
   return p->workers();
 }
 
+std::exception_ptr wrong_number(std::size_t got, std::size_t inputs) {
+  return std::make_exception_ptr(decode_error{
+    fmt::format("map: {} results came back for {} inputs", got, inputs)});
+}
+
 std::size_t checked_size(std::ptrdiff_t n, std::size_t automatic,
                          const char* what) {
   return size_between(n, std::max<std::size_t>(1, automatic), SIZE_MAX / 2,

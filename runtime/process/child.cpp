@@ -8,11 +8,15 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <system_error>
+#include <unistd.h>
+#include <utility>
 
 namespace troupe::process {
 
@@ -20,6 +24,8 @@ namespace {
 
 constexpr std::size_t scratch_bytes = std::size_t{64} << 10;
 constexpr std::size_t stderr_tail_max = 4096;
+constexpr std::size_t stderr_piece_bytes = 4096;
+constexpr int stderr_patience_ms = 50;
 constexpr std::int64_t backlog_look_ns = 1'000'000;
 // A worker that never stops writing must not keep a thread: so much at a time.
 constexpr int pieces_per_pump = 64;
@@ -340,19 +346,40 @@ void child::was_born(std::int32_t pid, descriptor pidfd) {
 }
 
 bool child::read_stderr() {
-  char text[4096];
+  char text[stderr_piece_bytes];
   for (int round = 0; round < 64; ++round) {
     const auto n = ::read(stderr_.get(), text, sizeof(text));
     if (n <= 0)
       return n != 0;
     const auto size = static_cast<std::size_t>(n);
-    static_cast<void>(!::write(2, text, size));
+    show_stderr({text, size});
     const std::lock_guard guard{look_mutex_};
     stderr_tail_.append(text, size);
     if (stderr_tail_.size() > stderr_tail_max)
       stderr_tail_.erase(0, stderr_tail_.size() - stderr_tail_max);
   }
   return true;
+}
+
+// What workers write to stderr comes out of ours. Who reads that and has
+// stopped to would hold up all workers: what finds no room is dropped, and that
+// is said as soon as there is some.
+void child::show_stderr(std::string_view text) {
+  static_assert(stderr_piece_bytes <= PIPE_BUF); // fits, once there is room
+  pollfd room{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&room, 1, unshown_bytes_ == 0 ? stderr_patience_ms : 0) == 0) {
+    unshown_bytes_ += text.size();
+    return;
+  }
+  const auto write = [](std::string_view what) {
+    static_cast<void>(!::write(STDERR_FILENO, what.data(), what.size()));
+  };
+  if (const auto n = std::exchange(unshown_bytes_, 0); n != 0)
+    write(
+      fmt::format("\ntroupe: {} bytes of process {} are left out here: "
+                  "nobody read them\n",
+                  n, pid_.load()));
+  write(text);
 }
 
 void child::enter() noexcept {
@@ -376,6 +403,8 @@ void child::has_died(const report* seen, std::string why, bool memory_killer) {
   ended_.store(true);
   pumping_.clear(std::memory_order_release);
   static_cast<void>(read_stderr());
+  if (unshown_bytes_ != 0)
+    show_stderr({});
   certificate c;
   c.pid = pid_.load();
   c.reason = std::move(why);

@@ -122,6 +122,7 @@ public:
   void has_died(const report* seen, std::string why, bool memory_killer);
   /// False when nothing will come any more.
   bool read_stderr();
+  void show_stderr(std::string_view text);
   void silence_bell() noexcept;
   /// Sets how eagerly it rings from now on, unless somebody looks anyway; true
   /// if something is there already.
@@ -191,8 +192,9 @@ private:
   std::atomic<std::uint64_t> pumps_{0};
 
   std::mutex look_mutex_;
-  std::string stderr_tail_; // under look_mutex_
-  std::string condemned_;   // under look_mutex_
+  std::string stderr_tail_;       // under look_mutex_
+  std::size_t unshown_bytes_ = 0; // of stderr; the host's thread
+  std::string condemned_;         // under look_mutex_
 };
 
 } // namespace troupe::process

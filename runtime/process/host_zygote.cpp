@@ -36,8 +36,13 @@ void host::start_zygote_locked() {
   ::posix_spawn_file_actions_init(&actions);
   // Through a number that is not 3 itself: a dup2 to itself would stay closed
   // on exec.
-  const int high = ::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 10);
-  ::posix_spawn_file_actions_adddup2(&actions, high, zygote_socket);
+  const descriptor high{::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 10)};
+  if (!high) {
+    ::posix_spawn_file_actions_destroy(&actions);
+    throw std::system_error{errno, std::generic_category(),
+                            "starting this executable again"};
+  }
+  ::posix_spawn_file_actions_adddup2(&actions, high.get(), zygote_socket);
   auto* name = ::program_invocation_name;
   char flag[32];
   std::snprintf(flag, sizeof(flag), "%s", zygote_flag);
@@ -46,7 +51,6 @@ void host::start_zygote_locked() {
   const int rc = ::posix_spawn(&pid, "/proc/self/exe", &actions, nullptr,
                                arguments, environ);
   ::posix_spawn_file_actions_destroy(&actions);
-  ::close(high);
   if (rc != 0)
     throw std::system_error{rc, std::generic_category(),
                             "starting this executable again"};
@@ -107,10 +111,12 @@ void host::zygote_died() {
       for (auto& o : orders_)
         ordered = ordered || o.to == c;
     }
+    if (ordered)
+      continue; // the next one's to start
     c->orphaned = true;
     if (c->pidfd() >= 0)
       listen_to(c->pidfd(), source::pid, c->number());
-    else if (!ordered)
+    else
       bury(c->number(), nullptr, "the process that starts workers has ended");
   }
   retry_orders();
@@ -186,11 +192,23 @@ void host::await_report_locked(std::uint64_t number) {
   tick_by(report_due_ns_);
 }
 
-// Its zygote says how; without it nobody knows.
+// Its zygote says how; without it nobody knows, unless orphans come to us.
 void host::has_ended(child& c) {
   if (c.orphaned) {
-    bury(c.number(), nullptr,
-         "how is not known: the process that started it had ended before");
+    if (c.pid() > 0)
+      ::kill(-c.pid(), SIGKILL); // its group: nobody else does it
+    report seen{.what = report::kind::died};
+    siginfo_t info{};
+    const auto is_ours = ::waitid(P_PIDFD, static_cast<id_t>(c.pidfd()), &info,
+                                  WEXITED | WNOHANG)
+                           == 0
+                         && info.si_pid != 0;
+    seen.code = info.si_code;
+    seen.status = info.si_status;
+    bury(c.number(), is_ours ? &seen : nullptr,
+         is_ours
+           ? ""
+           : "how is not known: the process that started it had ended before");
     return;
   }
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c.pidfd(), nullptr);

@@ -11,7 +11,8 @@
 // Invariants: (1) a task is in the queue, at one place, or settled. (2) A place
 //             sees calls in the order of their numbers; `first` is the oldest
 //             without an answer. (3) Who ends a running call takes back all
-//             that stand behind it first, so that no signal meets another task.
+//             that stand behind it first, so that no signal meets another task;
+//             if one of those has begun, the call is over and nothing is ended.
 //             (4) Nobody is called with the lock held: answers are decoded and
 //             futures settled outside.
 // A place is where a worker stands: it is starting (no tasks before its
@@ -139,6 +140,7 @@ private:
   void cancel_queue(verdicts& out);
   void drop(remote_task& t, verdicts& out);
   void take_back_behind(place& p, std::uint64_t call);
+  static bool has_passed(const place& p, std::uint64_t call);
   remote_task* head_of(place& p);
   std::size_t standing(bool spare) const;
   void fail_queue(const std::exception_ptr& why, verdicts& out);

@@ -62,6 +62,16 @@ void process_core::requeue(std::vector<remote_task*>& tasks) {
     queue_.push(*t, true);
 }
 
+// Whether a later call has begun: then this one is over, and its answer is
+// there to be read.
+bool process_core::has_passed(const place& p, std::uint64_t call) {
+  for (auto c = call + 1; c < p.next; ++c)
+    if ((p.calls[c % window] != nullptr || c == p.setup)
+        && p.worker->has_begun(c))
+      return true;
+  return false;
+}
+
 // An idle worker gets half of what stands behind the longest line.
 bool process_core::rebalance() {
   if (!queue_.empty())
@@ -123,6 +133,8 @@ void process_core::begin_ending(place& p, remote_task& t, std::string why) {
   if (p.ending != stage::none)
     return;
   take_back_behind(p, t.call);
+  if (has_passed(p, t.call))
+    return; // a signal would meet the next one
   p.ending = stage::asked;
   p.ending_call = t.call;
   p.why_ending = std::move(why);
@@ -177,15 +189,17 @@ void process_core::look_at_deadline(place& p, std::int64_t now, verdicts& out) {
     return;
   const auto limit = deadline_of(*t);
   if (limit == INT64_MAX || now - p.head_began < limit
-      || now - began(p, *t, now) < limit)
+      || now - began(p, *t, now) < limit || has_passed(p, t->call))
     return;
   t->is_given_up = true;
   ++counts_.failed;
   t->state().retain(); // its answer may come before we get to settle it
   out.push_back(
-    {t, std::make_exception_ptr(timeout{fmt::format(
-          "{}: not done after {} ms, its deadline", plain_name(t->entry.name()),
-          static_cast<double>(limit) / ms)})});
+    {t,
+     std::make_exception_ptr(timeout{fmt::format(
+       "{}: not done after {} ms, its deadline", plain_name(t->entry.name()),
+       static_cast<double>(limit) / ms)}),
+     fate::given_up});
   begin_ending(
     p, *t,
     fmt::format("its deadline of {} ms", static_cast<double>(limit) / ms));

@@ -120,11 +120,11 @@ drain_report process_core::shut_down(shutdown_mode mode,
 // What runs is cancelled by force; workers without work are left to end.
 void process_core::kill_all(const char* why) {
   for (auto& p : places_) {
-    auto* t = head_of(*p);
     if (p->live == 0 && p->ready)
       continue;
-    if (t != nullptr)
-      t->is_ended = true;
+    for (auto c = p->first; c < p->next; ++c)
+      if (auto* t = p->calls[c % process::window]; t != nullptr)
+        t->is_ended = true;
     p->leaving = true;
     p->worker->condemn(why, SIGKILL);
   }

@@ -128,6 +128,8 @@ void worker::show_all_room() {
 }
 
 bool worker::begin(std::uint64_t call) {
+  // Who is asked to cancel what has begun finds it running.
+  const std::lock_guard guard{mutex_};
   if (!move_claim(page_, call, claim::begun)) {
     if (was_taken_back(page_, call))
       return false;
@@ -136,7 +138,6 @@ bool worker::begin(std::uint64_t call) {
                stderr);
     std::abort();
   }
-  const std::lock_guard guard{mutex_};
   running_ = call;
   return true;
 }
@@ -144,7 +145,7 @@ bool worker::begin(std::uint64_t call) {
 void worker::end_task() {
   const std::lock_guard guard{mutex_};
   running_ = 0;
-  if (stop_.stop_requested())
+  if (std::exchange(was_asked_, false))
     stop_ = std::stop_source{};
 }
 
@@ -358,8 +359,8 @@ bool worker::read_notes(bool& has_fds) {
         page_.beat.store(what.number, std::memory_order_release);
         break;
       case note::kind::cancel:
-        if (running_ == what.number)
-          stop_.request_stop();
+        if (running_ == what.number && !std::exchange(was_asked_, true))
+          request_stop(stop_);
         break;
       case note::kind::attachments:
         fds_.push_back(std::move(got.fds));
@@ -367,6 +368,16 @@ bool worker::read_notes(bool& has_fds) {
         has_fds = true;
         break;
     }
+  }
+}
+
+// Users' callbacks run in there, for as long as they like: on a thread of its
+// own. Requires: all signals are blocked here.
+void worker::request_stop(const std::stop_source& stop) {
+  try {
+    std::thread{[stop]() mutable { stop.request_stop(); }}.detach();
+  } catch (const std::system_error&) {
+    // No thread to be had: the signals come next.
   }
 }
 

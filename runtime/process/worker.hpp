@@ -87,6 +87,7 @@ private:
 
   void watch();
   bool read_notes(bool& has_fds);
+  static void request_stop(const std::stop_source& stop);
   void check_memory();
   std::vector<descriptor> take_fds(std::size_t n);
 
@@ -111,6 +112,7 @@ private:
   std::deque<std::vector<descriptor>> fds_; // under mutex_
   std::uint64_t running_ = 0;               // under mutex_
   std::stop_source stop_;                   // under mutex_
+  bool was_asked_ = false;                  // likewise: it is used up
   std::atomic<std::int64_t> baseline_{0};   // resident when it began
   std::size_t in_place_bytes_ = 0; // of the frame that is being handled
   std::size_t unshown_bytes_ = 0;  // read, and the parent does not know

@@ -137,8 +137,9 @@ void kill_strays(const children_map& known, pid_t keeper_pid) {
       if (pid == keeper_pid || known.contains(pid)
           || known.contains(::getpgid(pid)))
         continue;
+      if (::kill(pid, SIGKILL) != 0)
+        continue; // another user's: not ours to wait for
       found = true;
-      ::kill(pid, SIGKILL);
       siginfo_t info{};
       wait_for(pid, info, WEXITED, nullptr);
     }
@@ -155,11 +156,9 @@ void kill_strays(const children_map& known, pid_t keeper_pid) {
   int ours[3];
   for (int i = 0; i < 3; ++i)
     ours[i] = ::fcntl(fds[static_cast<std::size_t>(i)].get(), F_DUPFD_CLOEXEC,
-                      200);
-  ::syscall(SYS_close_range, 3u, 199u, 0u);
-  for (int i = 0; i < 3; ++i) {
+                      6);
+  for (int i = 0; i < 3; ++i)
     ::dup3(ours[i], 3 + i, O_CLOEXEC);
-  }
   ::syscall(SYS_close_range, 6u, ~0u, 0u);
   for (auto& fd : fds)
     fd.release(); // closed by the lines above

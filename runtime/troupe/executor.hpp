@@ -107,6 +107,8 @@ chunk_result<R> run_chunk(map_work<F>& work, std::vector<In>& inputs) {
   return results;
 }
 
+/// The error of a chunk that came back with `got` results for `inputs` inputs.
+std::exception_ptr wrong_number(std::size_t got, std::size_t inputs);
 std::size_t checked_size(std::ptrdiff_t n, std::size_t automatic,
                          const char* what);
 std::size_t chunk_for(std::size_t inputs, std::size_t workers);
@@ -414,12 +416,21 @@ private:
       auto& state = *done.result.shared_state();
       if (state.at.load(std::memory_order_acquire) == detail::phase::value) {
         current = std::move(state.value);
+        if (current.size() == done.inputs)
+          return;
+        // Another process counted wrong.
+        fail_all(done.inputs,
+                 detail::wrong_number(current.size(), done.inputs));
         return;
       }
       // The chunk as a whole came to nothing (cancelled, pool closed).
-      current = results(done.inputs);
+      fail_all(done.inputs, done.result.exception());
+    }
+
+    void fail_all(std::size_t inputs, const std::exception_ptr& why) {
+      current = results(inputs);
       for (auto& o : current)
-        o.error = done.result.exception();
+        o.error = why;
     }
 
     auto first_settled() {

@@ -61,8 +61,9 @@ void task_queue::erase(remote_task& t) {
 void settle(verdicts& out) noexcept {
   for (auto& v : out) {
     auto& s = v.task->state();
-    v.task->let_go();
-    if (v.what == fate::failed)
+    if (v.what != fate::given_up)
+      v.task->let_go();
+    if (v.what == fate::failed || v.what == fate::given_up)
       s.fail(std::move(v.error));
     else if (v.what == fate::cancelled && s.begin_settle())
       s.finish(phase::cancelled);

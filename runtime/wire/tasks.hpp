@@ -54,7 +54,8 @@ private:
 
 /// How a task ends, to be done once the pool's lock is free: futures are not
 /// settled under it. Holds a reference to its task, and gives it back.
-enum class fate : std::uint8_t { cancelled, failed, settled_before };
+/// One that is given up may still be read where it runs: its arguments stay.
+enum class fate : std::uint8_t { cancelled, failed, given_up, settled_before };
 struct verdict {
   remote_task* task;
   std::exception_ptr error;
