@@ -2,6 +2,7 @@
 // node_failure: bad input, strangers, and what else goes wrong between nodes.
 #define BOOST_TEST_MODULE node_failure
 #define BOOST_TEST_NO_MAIN
+#include "node/pulse.hpp"
 #include "support/nodes.hpp"
 #include "support/processes.hpp"
 #include "support/raw_peer.hpp"
@@ -33,6 +34,10 @@ public:
   int pid() const { return ::getpid(); }
   std::size_t size(const std::string& text) const { return text.size(); }
   std::size_t size_of(troupe::blob b) const { return b.size(); }
+  std::string text(int bytes) const {
+    return std::string(static_cast<std::size_t>(std::clamp(bytes, 0, 1 << 26)),
+                       'x');
+  }
   void sleeps(int ms) { // half a second at most: a fuzzer calls it too
     ms = std::clamp(ms, 0, 500);
     std::this_thread::sleep_for(ms * 1ms); // sleeps: a method that takes long
@@ -300,6 +305,22 @@ BOOST_FIXTURE_TEST_CASE(that_only_opens_connections_holds_none_for_long,
   }));
 }
 
+BOOST_FIXTURE_TEST_CASE(that_only_opens_connections_holds_up_none_of_ours,
+                        listening) {
+  node_process process;
+  std::vector<std::unique_ptr<raw_peer>> all;
+  for (int i = 0; i < 80; ++i) {
+    all.push_back(std::make_unique<raw_peer>());
+    all.back()->dial(address);
+  }
+  // One is turned away: no more may shake hands.
+  char c = 0;
+  boost::system::error_code ec;
+  all.back()->socket().read_some(asio::buffer(&c, 1), ec);
+  BOOST_TEST(!!ec);
+  BOOST_TEST(live.sys.connect(process.address()).is_up());
+}
+
 BOOST_FIXTURE_TEST_CASE(that_stops_in_the_middle_of_a_frame_loses_it_alone,
                         listening) {
   {
@@ -324,6 +345,47 @@ BOOST_FIXTURE_TEST_CASE(that_claims_gigabytes_gets_no_memory, listening) {
   p.send(frame);
   p.await_end();
   check();
+}
+
+// With a claim of a payload, and none.
+std::string header_text(const troupe::wire::frame_header& head) {
+  std::string text(troupe::wire::frame_header::size_bytes, 0);
+  troupe::wire::store_header(reinterpret_cast<std::byte*>(text.data()), head);
+  return text;
+}
+
+BOOST_FIXTURE_TEST_CASE(that_claims_gigabytes_in_its_hello_is_cut_off,
+                        listening) {
+  raw_peer p;
+  p.dial(address);
+  p.secure(false);
+  p.upgrade(false);
+  const auto began = std::chrono::steady_clock::now();
+  const auto head =
+    header_text({.kind = frame_kind::hello, .payload_bytes = 1u << 29});
+  // In two pieces, which the decoder puts together.
+  p.send(head.substr(0, 30));
+  p.send(head.substr(30));
+  p.await_end();
+  // At once, not when the time for handshakes is over.
+  BOOST_TEST((std::chrono::steady_clock::now() - began < 4s));
+}
+
+BOOST_AUTO_TEST_CASE(may_send_as_much_as_a_writer_writes) {
+  live_system small{
+    test::with_keys({.workers = 2, .heartbeat = 100ms, .patience = 1s})};
+  raw_peer p;
+  p.join(small.sys.listen("127.0.0.1:0"));
+  const auto began = std::chrono::steady_clock::now();
+  p.send(
+    header_text({.kind = frame_kind::call,
+                 .call = 1,
+                 .target = 1,
+                 .name = 1,
+                 .payload_bytes = troupe::wire::limits{}.frame_bytes_max}));
+  p.await_end();
+  // The rest is waited for until patience ends.
+  BOOST_TEST((std::chrono::steady_clock::now() - began >= 900ms));
 }
 
 BOOST_FIXTURE_TEST_CASE(that_sends_a_large_message_is_cut_off, listening) {
@@ -446,6 +508,41 @@ BOOST_FIXTURE_TEST_CASE(that_reads_nothing_is_cut_off_when_too_much_waits,
   }
 }
 
+BOOST_AUTO_TEST_CASE(that_reads_nothing_and_lives_is_cut_off_by_patience) {
+  test::raw_listener listener;
+  live_system small{test::with_keys({.workers = 2,
+                                     .heartbeat = 100ms,
+                                     .patience = 500ms,
+                                     .node_backlog_bytes_max = 1u << 16,
+                                     .node_calls_max = 10'000'000})};
+  std::thread other{[&] {
+    raw_peer p;
+    p.accept(listener.acceptor());
+    p.secure(true);
+    p.upgrade(true);
+    p.send(test::hello_text(troupe::wire::make_hello(1)));
+    static_cast<void>(p.receive());
+    // More answers than the system takes, and signs of life.
+    std::string pings;
+    for (int i = 0; i < 1000; ++i)
+      pings += test::frame_text({.kind = frame_kind::ping, .call = 1});
+    try {
+      for (int i = 0;; ++i) {
+        p.send(i < 200 ? pings : pings.substr(0, 64));
+        if (i >= 200)
+          std::this_thread::sleep_for(5ms); // sleeps: it lives, no more
+      }
+    } catch (const boost::system::system_error&) {
+      // It was cut off.
+    }
+  }};
+  auto n = small.sys.connect(listener.address(), {.reconnect = false});
+  BOOST_TEST(contains(test::text_thrown<troupe::node_lost>(
+                        [&] { (void)n.lookup<tally>("nobody"); }),
+                      "it does not read what it is sent"));
+  other.join();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(too_much)
@@ -531,6 +628,26 @@ BOOST_FIXTURE_TEST_CASE(bytes_beyond_the_bound_are_rejected, listening) {
     BOOST_TEST(f.get() == text.size());
 }
 
+BOOST_AUTO_TEST_CASE(for_one_moment_is_no_reason_to_cut_who_reads) {
+  // Far above what may wait: one answer alone, and many behind it.
+  live_system there{
+    test::with_keys({.workers = 2, .node_backlog_bytes_max = 1u << 16})};
+  live_system here{test::with_keys()};
+  test::relay between{there.sys.listen("127.0.0.1:0")};
+  auto n = here.sys.connect(between.address(), {.reconnect = false});
+  auto t = here.sys.spawn<tally>(on_node{n}, 0);
+  between.hold(false, true);
+  auto large = t.ask<&tally::text>(1 << 24);
+  std::vector<troupe::future<std::string>> behind;
+  for (int i = 0; i < 100; ++i)
+    behind.push_back(t.ask<&tally::text>(10'000));
+  BOOST_TEST(!large.wait_for(200ms));
+  between.hold(false, false);
+  BOOST_TEST(large.get().size() == std::size_t{1} << 24);
+  for (auto& f : behind)
+    BOOST_TEST(f.get().size() == 10'000u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(an_address)
@@ -556,7 +673,9 @@ BOOST_AUTO_TEST_CASE(that_is_none_is_a_clear_error) {
 BOOST_AUTO_TEST_CASE(where_nobody_listens_is_an_error_at_once) {
   live_system live{test::with_keys({.workers = 1})};
   const auto began = std::chrono::steady_clock::now();
-  BOOST_CHECK_THROW((void)live.sys.connect("127.0.0.1:1"), troupe::node_lost);
+  BOOST_TEST(contains(test::text_thrown<troupe::node_lost>(
+                        [&] { (void)live.sys.connect("127.0.0.1:1"); }),
+                      "127.0.0.1:1: the TCP connect failed"));
   BOOST_TEST((std::chrono::steady_clock::now() - began < 5s));
 }
 
@@ -604,6 +723,25 @@ BOOST_FIXTURE_TEST_CASE(that_is_slow_costs_time_alone, far_apart) {
   BOOST_TEST(n.is_up());
 }
 
+BOOST_FIXTURE_TEST_CASE(that_is_narrow_costs_time_alone, far_apart) {
+  between.slow_down();
+  const std::string text(std::size_t{3} << 20, 'x');
+  BOOST_TEST(t.ask<&tally::size>(text).get() == text.size());
+  BOOST_TEST(n.is_up());
+}
+
+BOOST_AUTO_TEST_CASE(that_ends_at_a_frozen_process_is_a_loss_while_much_goes) {
+  node_process process;
+  live_system here{
+    test::with_keys({.workers = 2, .heartbeat = 100ms, .patience = 500ms})};
+  auto n = here.sys.connect(process.address(), {.reconnect = false});
+  auto t = here.sys.spawn<tally>(on_node{n}, 1);
+  process.freeze();
+  auto f = t.ask<&tally::size>(std::string(std::size_t{64} << 20, 'x'));
+  BOOST_TEST(contains(test::text_thrown<troupe::node_lost>([&] { f.get(); }),
+                      "no sign of life for 500 ms"));
+}
+
 BOOST_FIXTURE_TEST_CASE(that_is_cut_is_a_loss_for_both_sides, far_apart) {
   between.hold(true, true);
   check_loss();
@@ -627,6 +765,38 @@ BOOST_FIXTURE_TEST_CASE(that_stalls_for_less_than_patience_loses_nothing,
   between.hold(false, false);
   BOOST_TEST(f.get() == 2);
   BOOST_TEST(n.is_up());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_pulse)
+
+BOOST_AUTO_TEST_CASE(finds_silence_and_standstill_by_counting_looks) {
+  using enum troupe::nodes::pulse::finding;
+  // Ten looks of 50 ms.
+  const troupe::nodes::pulse fresh{100ms, 500ms};
+  BOOST_TEST((fresh.period() == 50ms));
+  auto p = fresh;
+  std::uint64_t heard = 1;
+  BOOST_TEST((p.look(heard, 1, false) == fine));
+  BOOST_TEST((p.look(heard, 1, false) == quiet)); // nothing went
+  for (std::uint64_t moved = 2; moved < 10; ++moved)
+    BOOST_TEST((p.look(heard, moved, true) == fine));
+  BOOST_TEST((p.look(heard, 10, true) == silent)); // what goes is no sign
+  BOOST_TEST((p.look(++heard, 10, true) == quiet));
+  for (int i = 0; i < 8; ++i)
+    BOOST_TEST((p.look(++heard, 10, true) == quiet));
+  BOOST_TEST((p.look(++heard, 10, true) == stuck));
+  BOOST_TEST((p.look(++heard, 11, true) == fine)); // one byte went
+  for (int i = 0; i < 100; ++i)
+    BOOST_TEST((p.look(++heard, 11, false) == quiet)); // little waits
+}
+
+BOOST_AUTO_TEST_CASE(is_never_less_patient_than_two_heartbeats) {
+  troupe::nodes::pulse p{1s, 20ms};
+  for (int i = 0; i < 3; ++i)
+    BOOST_TEST((p.look(0, 0, false) == troupe::nodes::pulse::finding::quiet));
+  BOOST_TEST((p.look(0, 0, false) == troupe::nodes::pulse::finding::silent));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,7 @@
 #include "node/connection.hpp"
 
 #include "core/log.hpp"
+#include "node/pulse.hpp"
 #include "node/tls_stream.hpp"
 #include "sched/adaptive_mutex.hpp"
 #include "troupe/error.hpp"
@@ -29,12 +30,17 @@ constexpr std::size_t message_bytes_max = std::size_t{1} << 20;
 // What is gathered in one buffer before the next one is begun.
 constexpr std::size_t piece_bytes = std::size_t{128} << 10;
 constexpr std::size_t in_bytes = std::size_t{128} << 10;
-constexpr std::size_t hello_bytes_max = 4096;
+constexpr wire::limits of_a_hello{.frame_bytes_max = 4096};
+// Writers count payloads: the header comes on top.
+constexpr wire::limits of_a_frame{
+  .frame_bytes_max = wire::limits{}.frame_bytes_max
+                     + wire::frame_header::size_bytes};
 // A key of AES-GCM is good for 2^24 records; it is changed long before.
 constexpr std::uint64_t bytes_per_key = std::uint64_t{1} << 33;
 constexpr std::uint64_t messages_per_key = std::uint64_t{1} << 22;
 constexpr std::chrono::seconds goodbye_limit{1};
 constexpr auto target = "/troupe/1";
+constexpr auto unread = "it does not read what it is sent";
 
 using stream = websocket::stream<tls_stream>;
 
@@ -43,6 +49,12 @@ std::string text_of(const tcp::endpoint& e) {
   return e.address().is_v6() ? fmt::format("[{}]:{}", address, e.port())
                              : fmt::format("{}:{}", address, e.port());
 }
+
+// Bytes that wait, and how many frames begin in them.
+struct piece {
+  wire::buffer bytes;
+  std::size_t frames;
+};
 
 bool is_alert(const error_code& ec) {
   if (ec.category() != asio::error::get_ssl_category())
@@ -65,7 +77,8 @@ public:
       is_server_(is_server),
       ws_(std::move(socket), credentials_->context()),
       limit_(*l.context()),
-      pulse_(*l.context()),
+      beats_(*l.context()),
+      pulse_(options_.heartbeat, options_.patience),
       in_(in_bytes) {
     found_.wanted = options_.fingerprint;
     credentials_->watch(ws_.next_layer().native_handle(), found_);
@@ -78,6 +91,8 @@ public:
              std::vector<tcp::endpoint> where, std::string host) override {
     owner_ = std::move(owner);
     host_ = std::move(host);
+    if (!is_server_)
+      set_address(host_); // until there is another one
     limit_.expires_after(options_.handshake);
     limit_.async_wait([self = shared_from_this()](error_code ec) {
       if (!ec)
@@ -104,8 +119,7 @@ public:
       const std::lock_guard guard{mutex_};
       if (!may_send())
         return;
-      append(head, payload.size());
-      out_.back().append(payload);
+      append(head, payload.size()).append(payload);
     }
     note();
   }
@@ -120,7 +134,7 @@ public:
       if (!may_send())
         return;
       append(head, payload.size());
-      out_.push_back(std::move(payload));
+      out_.push_back({std::move(payload), 0});
     }
     note();
   }
@@ -157,8 +171,13 @@ private:
     error_code ec;
     const auto at = socket().remote_endpoint(ec);
     socket().set_option(tcp::no_delay{true}, ec);
+    if (!ec)
+      set_address(text_of(at));
+  }
+
+  void set_address(std::string where) {
     const std::lock_guard guard{mutex_};
-    address_ = ec ? "nowhere" : text_of(at);
+    address_ = std::move(where);
   }
 
   // -- handshakes -------------------------------------------------------------
@@ -177,10 +196,8 @@ private:
     step_ = "the WebSocket upgrade";
     websocket::stream_base::timeout limits{};
     limits.handshake_timeout = websocket::stream_base::none(); // ours
-    limits.idle_timeout =
-      std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-        std::max(options_.patience, 2 * options_.heartbeat));
-    limits.keep_alive_pings = true;
+    limits.idle_timeout = websocket::stream_base::none();      // pulse.hpp
+    limits.keep_alive_pings = false;
     ws_.set_option(limits);
     ws_.binary(true);
     ws_.auto_fragment(false);
@@ -220,6 +237,7 @@ private:
     wire::check_hello(ours_, theirs);
     limit_.cancel();
     is_up_ = true;
+    decoder_ = wire::frame_decoder{bounds()};
     owner_->on_up(theirs, found_.fingerprint);
     beat();
   }
@@ -248,7 +266,6 @@ private:
       [self = shared_from_this(), to, is_direct](error_code ec, std::size_t n) {
         if (ec || self->ended_)
           return self->failed(ec);
-        self->seen_ = true;
         if (self->take(to.first(n), is_direct))
           self->read();
       });
@@ -291,10 +308,7 @@ private:
     return false;
   }
 
-  wire::limits bounds() const {
-    return is_up_ ? wire::limits{}
-                  : wire::limits{.frame_bytes_max = hello_bytes_max};
-  }
+  wire::limits bounds() const { return is_up_ ? of_a_frame : of_a_hello; }
 
   void take_ready() {
     const auto frame = decoder_.take();
@@ -315,22 +329,30 @@ private:
   bool may_send() {
     if (no_more_)
       return false;
-    if (backlog_.load(std::memory_order_relaxed) <= options_.outbox_bytes_max)
+    if (!has_too_much() || frames_ <= options_.outbox_frames_max)
       return true;
     no_more_ = true;
-    close("it does not read what it is sent", false);
+    close(unread, false);
     return false;
   }
 
+  bool has_too_much() const {
+    return backlog_bytes() > options_.outbox_bytes_max;
+  }
+
   // Under mutex_: the header, in a buffer with room for a payload.
-  void append(wire::frame_header head, std::size_t payload_bytes) {
-    if (out_.empty() || out_.back().size() >= piece_bytes)
-      out_.push_back(std::move(spare_));
+  wire::buffer& append(wire::frame_header head, std::size_t payload_bytes) {
+    if (out_.empty() || out_.back().bytes.size() >= piece_bytes)
+      out_.push_back({std::move(spare_), 0});
+    auto& [bytes, frames] = out_.back();
     head.payload_bytes = payload_bytes;
     head.attachments = 0;
-    wire::append_frame(out_.back(), head);
+    wire::append_frame(bytes, head);
+    ++frames;
+    ++frames_;
     backlog_.fetch_add(wire::frame_header::size_bytes + payload_bytes,
                        std::memory_order_relaxed);
+    return bytes;
   }
 
   void note() {
@@ -368,7 +390,8 @@ private:
     sending_ = {};
     if (out_.empty())
       return false;
-    sending_ = std::move(out_.front());
+    sending_ = std::move(out_.front().bytes);
+    frames_ -= out_.front().frames;
     out_.pop_front();
     return true;
   }
@@ -386,19 +409,47 @@ private:
   // -- silence ----------------------------------------------------------------
 
   void beat() {
-    pulse_.expires_after(options_.heartbeat);
-    pulse_.async_wait([self = shared_from_this()](error_code ec) {
+    beats_.expires_after(pulse_.period());
+    beats_.async_wait([self = shared_from_this()](error_code ec) {
       if (ec || self->ended_ || self->said_goodbye_)
         return;
-      if (!std::exchange(self->seen_, false) && !self->pinging_) {
-        self->pinging_ = true;
-        self->ws_.async_ping({}, [self](error_code failed) {
-          self->pinging_ = false;
-          if (failed && !self->ended_)
-            self->failed(failed);
-        });
-      }
-      self->beat();
+      self->look();
+      if (!self->ended_)
+        self->beat();
+    });
+  }
+
+  void look() {
+    const auto& bytes = ws_.next_layer().engine();
+    switch (
+      pulse_.look(bytes.received_bytes(), bytes.sent_bytes(), has_too_much())) {
+      case pulse::finding::fine:
+        break;
+      case pulse::finding::quiet:
+        say_something();
+        break;
+      case pulse::finding::silent:
+        end(lost(
+          fmt::format("no sign of life for {} ms",
+                      std::chrono::duration_cast<std::chrono::milliseconds>(
+                        options_.patience)
+                        .count())));
+        break;
+      case pulse::finding::stuck:
+        end(lost(unread));
+    }
+  }
+
+  // A pong that nobody has asked for. The answer to a ping would have to wait
+  // for what its sender writes, and Beast reads nothing while it waits: two
+  // that write to each other would stand still.
+  void say_something() {
+    if (std::exchange(speaking_, true))
+      return;
+    ws_.async_pong({}, [self = shared_from_this()](error_code ec) {
+      self->speaking_ = false;
+      if (ec && !self->ended_)
+        self->failed(ec);
     });
   }
 
@@ -450,11 +501,6 @@ private:
       return refused(ec);
     if (ec == websocket::error::closed)
       return end(lost("it has closed the connection"));
-    if (ec == beast::error::timeout)
-      return end(lost(fmt::format(
-        "no sign of life for {} ms",
-        std::chrono::duration_cast<std::chrono::milliseconds>(options_.patience)
-          .count())));
     end(lost("the connection has ended (" + ec.message() + ")"));
   }
 
@@ -466,7 +512,7 @@ private:
       text = fmt::format("it does not let our key in ({}): {}",
                          credentials_->own(), ec.message());
     if (is_server_)
-      detail::log().warn("node: refused {}: {}", peer_address(), text);
+      owner_->on_refusal(peer_address() + ": " + text);
     end(lost(text));
   }
 
@@ -474,13 +520,14 @@ private:
     if (std::exchange(ended_, true))
       return;
     limit_.cancel();
-    pulse_.cancel();
+    beats_.cancel();
     error_code ignored;
     socket().close(ignored);
     {
       const std::lock_guard guard{mutex_};
       no_more_ = true;
       out_.clear();
+      frames_ = 0;
     }
     if (auto owner = std::move(owner_))
       owner->on_end(refusal_ ? refusal_ : std::move(why));
@@ -493,9 +540,10 @@ private:
   const bool is_server_;
   peer_key found_; // outlives ws_
   stream ws_;
-  asio::steady_timer limit_, pulse_;
+  asio::steady_timer limit_, beats_;
+  nodes::pulse pulse_;
   std::vector<std::byte> in_;
-  wire::frame_decoder decoder_;
+  wire::frame_decoder decoder_{of_a_hello};
   std::shared_ptr<connection_owner> owner_;
   std::vector<tcp::endpoint> where_;
   std::string host_;
@@ -509,8 +557,7 @@ private:
   bool is_open_ = false; // frames may go
   bool is_up_ = false;   // their hello was ours
   bool writing_ = false;
-  bool pinging_ = false;
-  bool seen_ = true; // something came since the last beat
+  bool speaking_ = false; // a sign of life is on its way
   bool closing_ = false;
   bool said_goodbye_ = false;
   bool ended_ = false;
@@ -518,10 +565,11 @@ private:
   std::atomic<std::size_t> backlog_{0};
   std::atomic<bool> noted_{false};
   mutable sched::adaptive_mutex mutex_;
-  std::string address_;          // mutex_
-  std::deque<wire::buffer> out_; // mutex_
-  wire::buffer spare_;           // mutex_
-  bool no_more_ = false;         // mutex_
+  std::string address_ = "nowhere"; // mutex_
+  std::deque<piece> out_;           // mutex_
+  std::size_t frames_ = 0;          // mutex_: in out_
+  wire::buffer spare_;              // mutex_
+  bool no_more_ = false;            // mutex_
 };
 
 } // namespace

@@ -29,9 +29,12 @@ struct connection_options {
   std::chrono::nanoseconds handshake{5'000'000'000};
   std::chrono::nanoseconds heartbeat{1'000'000'000};
   std::chrono::nanoseconds patience{5'000'000'000};
-  /// What waits to be sent above this cuts the connection: answers that the
-  /// other side doesn't read.
+  /// Above this a connection on which nothing moves for `patience` is cut:
+  /// answers that the other side doesn't read.
   std::size_t outbox_bytes_max = std::size_t{256} << 20;
+  /// Above it in bytes and this in frames it is cut at once: more answers than
+  /// it may have asked for.
+  std::size_t outbox_frames_max = 1'000'000;
   std::uint64_t incarnation = 0;
   /// The only key that will do; empty: any that is let in.
   std::string fingerprint;
@@ -46,6 +49,8 @@ public:
   virtual void on_frame(const wire::frame_header& head,
                         std::span<const std::byte> payload) = 0;
   virtual void on_end(std::exception_ptr why) = 0;
+  /// Of a side that listens, before on_end: a stranger was turned away.
+  virtual void on_refusal(const std::string& who_and_why) = 0;
 };
 
 class connection : public flushable {

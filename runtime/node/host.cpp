@@ -27,6 +27,8 @@ using boost::system::error_code;
 constexpr std::size_t handshakes_max = 64;
 constexpr std::size_t connections_max = 1000;
 constexpr std::size_t name_bytes_max = 256;
+// One line each, then one for a thousand: strangers don't fill our disk.
+constexpr std::uint64_t refusals_logged = 10;
 constexpr std::chrono::seconds sweep_period{1};
 constexpr std::chrono::milliseconds goodbye_limit{1500};
 // A thread that looks around costs its core; answers come within this.
@@ -102,6 +104,11 @@ connection_options host::settings() const {
   c.heartbeat = o.heartbeat;
   c.patience = o.patience;
   c.outbox_bytes_max = o.node_backlog_bytes_max * 4;
+  // Answers to all asks that may be open, refusals of as many, and what of ours
+  // has room: a frame is a header at least.
+  c.outbox_frames_max = 2 * o.node_calls_max
+                        + o.node_backlog_bytes_max
+                            / wire::frame_header::size_bytes;
   c.incarnation = incarnation_;
   return c;
 }
@@ -133,6 +140,8 @@ std::shared_ptr<detail::node_core> host::connect(std::string address,
   auto w = std::make_shared<way>(*this, std::move(address), opts);
   {
     const std::lock_guard guard{mutex_};
+    if (stopped_.load()) // the loop is over: it would wait for nobody
+      throw closed{"connect: the system has stopped"};
     std::erase_if(ways_, [](auto& c) { return c.expired(); });
     ways_.push_back(w);
   }
@@ -140,12 +149,13 @@ std::shared_ptr<detail::node_core> host::connect(std::string address,
   return w;
 }
 
-bool host::add(std::shared_ptr<session> s) {
+bool host::add(std::shared_ptr<session> s, bool is_strangers) {
   const std::lock_guard guard{mutex_};
   if (stopped_.load() || sessions_.size() >= connections_max
-      || shaking_.size() >= handshakes_max)
+      || (is_strangers && shaking_.size() >= handshakes_max))
     return false;
-  shaking_.insert(s.get());
+  if (is_strangers)
+    shaking_.insert(s.get());
   const auto* key = s.get();
   sessions_.emplace(key, std::move(s));
   return true;
@@ -166,6 +176,12 @@ void host::remove(const session& s) {
     sessions_.erase(i);
   }
   gone_.notify_all();
+}
+
+void host::log_refusal(const std::string& who_and_why) {
+  const auto n = refusals_.fetch_add(1) + 1;
+  if (n <= refusals_logged || n % 1000 == 0)
+    detail::log().warn("node: refusal {}: {}", n, who_and_why);
 }
 
 std::vector<std::shared_ptr<session>> host::all() {

@@ -69,10 +69,13 @@ public:
     return incarnation_;
   }
   [[nodiscard]] bool is_leaving() const noexcept { return leaving_.load(); }
-  /// A connection begins, has shaken hands, has ended.
-  bool add(std::shared_ptr<session> s);
+  /// A connection begins, has shaken hands, has ended. Handshakes of strangers
+  /// are few at a time, ours are not: nobody keeps us from others.
+  bool add(std::shared_ptr<session> s, bool is_strangers);
   void came_up(const session& s);
   void remove(const session& s);
+  /// A line in the log, unless there were many.
+  void log_refusal(const std::string& who_and_why);
 
   void add(std::weak_ptr<host_user> u);
   void remove(const host_user& u);
@@ -91,6 +94,7 @@ private:
   const std::uint64_t incarnation_;
   std::atomic<bool> leaving_{false};
   std::atomic<bool> stopped_{false};
+  std::atomic<std::uint64_t> refusals_{0};
   std::mutex mutex_;
   std::condition_variable gone_;
   std::shared_ptr<credentials> keys_; // mutex_
@@ -98,7 +102,7 @@ private:
   std::filesystem::path own_keys_;    // mutex_: to be removed with us
   std::vector<std::shared_ptr<listener>> listeners_;            // mutex_
   std::map<const session*, std::shared_ptr<session>> sessions_; // mutex_
-  std::set<const session*> shaking_;                            // mutex_
+  std::set<const session*> shaking_; // mutex_: of strangers
   std::map<std::string, detail::cell*, std::less<>> published_; // mutex_
   std::vector<std::weak_ptr<way>> ways_;                        // mutex_
   std::vector<std::weak_ptr<host_user>> users_;                 // mutex_

@@ -150,9 +150,8 @@ void listener::take(tcp::socket socket) {
     auto c = connection::accepted(host_.loop(), host_.keys(), std::move(socket),
                                   host_.settings());
     s->start(c);
-    if (!host_.add(s)) {
-      detail::log().warn("node: refused {}: too many connections",
-                         c->peer_address());
+    if (!host_.add(s, true)) {
+      host_.log_refusal(c->peer_address() + ": too many connections");
       return;
     }
     c->begin(s, {}, {});

@@ -297,6 +297,10 @@ void session::on_end(std::exception_ptr why) {
   host_.remove(*this);
 }
 
+void session::on_refusal(const std::string& who_and_why) {
+  host_.log_refusal(who_and_why);
+}
+
 void session::on_frame(const wire::frame_header& head,
                        std::span<const std::byte> payload) {
   no_attachments road;

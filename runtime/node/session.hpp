@@ -83,6 +83,7 @@ public:
   void on_frame(const wire::frame_header& head,
                 std::span<const std::byte> payload) override;
   void on_end(std::exception_ptr why) override;
+  void on_refusal(const std::string& who_and_why) override;
 
   // -- remote_link ------------------------------------------------------------
 

@@ -10,6 +10,7 @@
 #include <boost/system/error_code.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -45,13 +46,27 @@ public:
 
   /// Where bytes of the socket go. Requires: wants_input.
   asio::mutable_buffer input() noexcept;
-  void filled(std::size_t count) noexcept { in_end_ = count; }
+  void filled(std::size_t count) noexcept {
+    in_end_ = count;
+    received_bytes_ += count;
+  }
 
   /// What is to be sent; `sent` takes it off.
   asio::const_buffer output();
-  void sent(std::size_t count) noexcept { sent_ += count; }
+  void sent(std::size_t count) noexcept {
+    sent_ += count;
+    sent_bytes_ += count;
+  }
   [[nodiscard]] bool is_sending() const noexcept {
     return sent_ != sending_.size();
+  }
+
+  /// All that came from the socket, and went to it.
+  [[nodiscard]] std::uint64_t received_bytes() const noexcept {
+    return received_bytes_;
+  }
+  [[nodiscard]] std::uint64_t sent_bytes() const noexcept {
+    return sent_bytes_;
   }
 
   /// Room for the bytes of one record that come in several pieces.
@@ -69,6 +84,7 @@ private:
   wire::buffer out_;     // what OpenSSL has written
   wire::buffer sending_; // sent_ bytes of it are out
   std::size_t sent_ = 0;
+  std::uint64_t received_bytes_ = 0, sent_bytes_ = 0;
   std::size_t out_bytes_max_ = 0; // 0: no bound
   state at_ = state::done;
   error_code error_;

@@ -44,6 +44,7 @@ public:
   next_layer_type& next_layer() noexcept { return socket_; }
   const next_layer_type& next_layer() const noexcept { return socket_; }
   SSL* native_handle() const noexcept { return engine_->native_handle(); }
+  const tls_engine& engine() const noexcept { return *engine_; }
 
   template <class Handler>
   auto async_handshake(bool is_server, Handler&& handler) {

@@ -192,7 +192,7 @@ void way::begin(std::vector<tcp::endpoint> where) {
     auto c = connection::connecting(host_.loop(), host_.keys(),
                                     std::move(options));
     s->start(c);
-    if (!host_.add(s))
+    if (!host_.add(s, false))
       return fail(std::make_exception_ptr(
         rejected{address_ + ": too many connections are open"}));
     {

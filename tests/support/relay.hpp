@@ -42,6 +42,8 @@ public:
   }
   /// Everything takes so long.
   void delay(std::chrono::milliseconds d) { delay_.store(d); }
+  /// What goes to the node: about a megabyte a second.
+  void slow_down() { is_slow_.store(true); }
 
 private:
   using tcp = boost::asio::ip::tcp;
@@ -55,8 +57,8 @@ private:
     while (!over_.load()) {
       auto any = take_new();
       links_.remove_if([&](link& l) {
-        return !pass(l.near, l.far, holds_there_.load(), any)
-               || !pass(l.far, l.near, holds_back_.load(), any);
+        return !pass(l.near, l.far, holds_there_.load(), is_slow_.load(), any)
+               || !pass(l.far, l.near, holds_back_.load(), false, any);
       });
       if (!any)
         std::this_thread::sleep_for( // sleeps: between two looks
@@ -77,7 +79,8 @@ private:
   }
 
   // False when that was the end of the link.
-  bool pass(tcp::socket& from, tcp::socket& to, bool held, bool& any) {
+  bool pass(tcp::socket& from, tcp::socket& to, bool held, bool slow,
+            bool& any) {
     boost::system::error_code ec;
     if (held || from.available(ec) == 0) {
       // An end is seen by a read of nothing that would not block.
@@ -89,9 +92,13 @@ private:
       return n != 0 || ec == boost::asio::error::would_block;
     }
     any = true;
-    const auto n = from.read_some(boost::asio::buffer(bytes_), ec);
+    const auto n = from.read_some(
+      boost::asio::buffer(bytes_, slow ? 4096 : sizeof(bytes_)), ec);
     if (ec)
       return false;
+    if (slow)
+      std::this_thread::sleep_for( // sleeps: this network is narrow
+        std::chrono::milliseconds{4});
     if (const auto d = delay_.load(); d.count() != 0)
       std::this_thread::sleep_for(d); // sleeps: this network is slow
     static_cast<void>(to.non_blocking(false, ec));
@@ -104,7 +111,8 @@ private:
   tcp::acceptor acceptor_;
   std::list<link> links_; // the thread's
   char bytes_[65536] = {};
-  std::atomic<bool> holds_there_{false}, holds_back_{false}, over_{false};
+  std::atomic<bool> holds_there_{false}, holds_back_{false}, is_slow_{false},
+    over_{false};
   std::atomic<std::chrono::milliseconds> delay_{};
   std::thread thread_;
 };
