@@ -6,8 +6,10 @@
 // The front only reads and writes; what a request asks for runs in a worker. A
 // worker that dies costs the request that it was at, which is answered with 502
 // and the reason. SIGHUP or POST /reload starts new workers and lets the old
-// ones finish what they have.
+// ones finish what they have. A client that is silent for 10 s is let go; ^C
+// answers what was asked and hangs up on the others.
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -16,6 +18,8 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
+#include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -27,6 +31,8 @@
 #include <fmt/format.h>
 
 #include <troupe/troupe.hpp>
+
+#include "patient_stream.hpp"
 
 namespace {
 
@@ -40,6 +46,7 @@ struct settings {
   unsigned short port = 8080;
   int workers = 2;
   int check = 0;
+  int patience_s = 10;
 };
 
 // -- in a worker --------------------------------------------------------------
@@ -49,20 +56,40 @@ struct page {
   std::string text;
 };
 
+// The whole of `text` as a number in the range; else why not.
+page with_number(std::string_view text, long long most,
+                 page (*made)(long long)) {
+  long long n = 0;
+  const auto* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, n);
+  if (error == std::errc::invalid_argument || at != end)
+    return {400, fmt::format("'{}' is no number\n", text)};
+  if (error != std::errc{} || n > most || n < -most)
+    return {400, fmt::format("{} is past the limit of {}\n", text, most)};
+  return made(n);
+}
+
+constexpr long long square_max = 3'037'000'499; // its square fits 63 bits
+constexpr long long slow_ms_max = 60'000;
+
+page square(long long n) {
+  return {200, fmt::format("{}\n", n * n)};
+}
+
+page slow(long long ms) {
+  std::this_thread::sleep_for(std::chrono::milliseconds{ms});
+  return {200, "at last\n"};
+}
+
 page answer(std::string path) {
-  const auto number = [&](std::string_view what) {
-    return std::atoi(path.c_str() + what.size());
-  };
+  constexpr std::string_view squares = "/square/", slows = "/slow/";
+  const std::string_view asked{path};
   if (path == "/")
     return {200, fmt::format("hello from process {}\n", ::getpid())};
-  if (path.starts_with("/square/")) {
-    const long long n = number("/square/");
-    return {200, fmt::format("{}\n", n * n)};
-  }
-  if (path.starts_with("/slow/")) {
-    std::this_thread::sleep_for(std::chrono::milliseconds{number("/slow/")});
-    return {200, "at last\n"};
-  }
+  if (asked.starts_with(squares))
+    return with_number(asked.substr(squares.size()), square_max, &square);
+  if (asked.starts_with(slows))
+    return with_number(asked.substr(slows.size()), slow_ms_max, &slow);
   if (path == "/crash")
     ::raise(SIGSEGV);
   if (path == "/throw")
@@ -71,6 +98,8 @@ page answer(std::string path) {
 }
 
 // -- the front ----------------------------------------------------------------
+
+using request_text = http::request_parser<http::string_body>;
 
 class server : public std::enable_shared_from_this<server> {
 public:
@@ -82,31 +111,33 @@ public:
 
   unsigned short port() { return acceptor_.local_endpoint().port(); }
 
-  /// Accepts until `stop`.
+  /// Accepts until `stop`, or until the system has stopped.
   void run() {
-    for (;;) {
-      tcp::socket socket{io_};
-      error_code error;
-      acceptor_.accept(socket, error);
-      if (stopping_.load())
+    while (!stopping_.load()) {
+      try {
+        accept_one();
+      } catch (const troupe::closed&) {
         return;
-      if (error)
-        continue;
-      limit_waits(socket);
-      // A thread for each; too many of them wait for their turn.
-      auto c = std::make_shared<connection>(shared_from_this(),
-                                            std::move(socket));
-      (void)troupe::blocking(sys_, [c] { c->of->serve(c->socket); });
+      } catch (const std::exception& e) {
+        if (stopping_.load())
+          return;
+        // No descriptors left, say: some come back when connections end.
+        fmt::print(stderr, "web_server: accept: {}\n", e.what());
+        std::this_thread::sleep_for(100ms); // sleeps: or it would spin
+      }
     }
   }
 
+  /// Accepts and reads nothing any more; what was asked is answered.
   void stop() {
+    const std::lock_guard guard{mutex_};
     stopping_.store(true);
-    error_code ignored;
-    asio::io_context io;
-    tcp::socket last{io}; // wakes accept
-    last.connect(acceptor_.local_endpoint(), ignored);
+    ::shutdown(acceptor_.native_handle(), SHUT_RDWR); // wakes accept
+    for (auto* s : open_)
+      s->hang_up();
   }
+
+  bool is_stopping() const { return stopping_.load(); }
 
   /// New workers for new requests; the old ones end when they are done.
   void reload() {
@@ -125,10 +156,19 @@ private:
   // A socket lives by the io_context of its server, which may have ended.
   struct connection {
     std::shared_ptr<server> of;
-    tcp::socket socket; // goes first
+    patient_stream stream; // goes first
     connection(std::shared_ptr<server> s, tcp::socket t)
       : of(std::move(s)),
-        socket(std::move(t)) {}
+        stream(std::move(t)) {
+      const std::lock_guard guard{of->mutex_};
+      of->open_.insert(&stream);
+    }
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+    ~connection() {
+      const std::lock_guard guard{of->mutex_};
+      of->open_.erase(&stream);
+    }
   };
 
   std::shared_ptr<troupe::process_pool> make_pool() {
@@ -137,64 +177,117 @@ private:
                                          .deadline = 5s});
   }
 
-  static void limit_waits(tcp::socket& s) {
-    const timeval limit{10, 0}; // a silent client does not keep a thread
-    ::setsockopt(s.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &limit,
-                 sizeof(limit));
-    ::setsockopt(s.native_handle(), SOL_SOCKET, SO_SNDTIMEO, &limit,
-                 sizeof(limit));
+  std::shared_ptr<troupe::process_pool> pool() {
+    const std::lock_guard guard{mutex_};
+    return pool_;
   }
 
-  void serve(tcp::socket& socket) {
+  void accept_one() {
+    tcp::socket socket{io_};
+    acceptor_.accept(socket);
+    // A thread for each; too many of them wait for their turn.
+    auto c = std::make_shared<connection>(shared_from_this(),
+                                          std::move(socket));
+    (void)troupe::blocking(sys_, [c] { c->of->serve(c->stream); });
+  }
+
+  void serve(patient_stream& stream) {
     boost::beast::flat_buffer buffer;
-    for (;;) {
-      http::request_parser<http::empty_body> parser;
+    for (auto more = true; more && !stopping_.load();) {
+      request_text parser;
       parser.header_limit(8192);
+      parser.body_limit(4096); // nobody here reads one
+      stream.allow(std::chrono::seconds{settings_.patience_s});
       error_code error;
-      http::read(socket, buffer, parser, error);
-      if (error)
-        return;
+      http::read(stream, buffer, parser, error);
       const auto& request = parser.get();
-      auto found = dispatch(request);
-      http::response<http::string_body> response{
-        static_cast<http::status>(found.status), request.version()};
-      response.set(http::field::server, "troupe");
-      response.set(http::field::content_type, "text/plain; charset=utf-8");
-      response.keep_alive(request.keep_alive());
-      response.body() = std::move(found.text);
-      response.prepare_payload();
-      http::write(socket, response, error);
-      if (error || !request.keep_alive())
+      if (const auto found = what_is_wrong(error); found.status != 0) {
+        write(stream, request, found, false);
+        stream.linger();
+        return;
+      }
+      more = !error && request.keep_alive();
+      if (error || !write(stream, request, dispatch(request), more))
         return;
     }
   }
 
-  page dispatch(const http::request<http::empty_body>& request) {
+  // What a client is told whose request could not be read; status 0: nothing,
+  // it is gone or silent.
+  static page what_is_wrong(error_code error) {
+    if (error == http::error::header_limit)
+      return {431, "a header may have 8 KiB\n"};
+    if (error == http::error::body_limit)
+      return {413, "a body may have 4 KiB\n"};
+    const error_code at_its_end = http::error::end_of_stream;
+    if (error.category() == at_its_end.category() && error != at_its_end
+        && error != http::error::partial_message)
+      return {400, fmt::format("this is no request: {}\n", error.message())};
+    return {0, {}};
+  }
+
+  // Whether it went out.
+  static bool write(patient_stream& stream, const request_text::value_type& to,
+                    const page& found, bool keep_alive) {
+    const auto is_head = to.method() == http::verb::head;
+    http::response<http::string_body> response{
+      static_cast<http::status>(found.status), 11};
+    response.set(http::field::server, "troupe");
+    response.set(http::field::content_type, "text/plain; charset=utf-8");
+    if (found.status == 405)
+      response.set(http::field::allow, "GET, HEAD");
+    response.keep_alive(keep_alive);
+    response.body() = found.text;
+    response.prepare_payload(); // HEAD has the length, too
+    http::response_serializer<http::string_body> bytes{response};
+    stream.allow(10s);
+    error_code error;
+    if (is_head)
+      http::write_header(stream, bytes, error);
+    else
+      http::write(stream, bytes, error);
+    return !error;
+  }
+
+  page dispatch(const request_text::value_type& request) {
     const std::string path{request.target()};
-    if (request.method() == http::verb::post && path == "/reload") {
-      reload();
-      return {200, "reloaded\n"};
-    }
-    if (request.method() != http::verb::get)
-      return {405, "GET, or POST /reload\n"};
-    std::shared_ptr<troupe::process_pool> pool;
-    {
-      const std::lock_guard guard{mutex_};
-      pool = pool_;
-    }
-    if (path == "/stats") {
-      const auto s = pool->stats();
-      return {200, fmt::format("{} workers, {} done, {} failed, {} crashes\n",
-                               s.workers, s.done, s.failed, s.crashes)};
-    }
     try {
-      return pool->submit(troupe::fn<&answer>, path).get();
+      if (request.method() == http::verb::post && path == "/reload") {
+        reload();
+        return {200, "reloaded\n"};
+      }
+      if (request.method() != http::verb::get
+          && request.method() != http::verb::head)
+        return {405, "GET and HEAD, or POST /reload\n"};
+      if (path == "/stats") {
+        const auto s = pool()->stats();
+        return {200, fmt::format("{} workers, {} done, {} failed, {} crashes\n",
+                                 s.workers, s.done, s.failed, s.crashes)};
+      }
+      return ask_a_worker(path);
     } catch (const troupe::worker_died& e) {
       return {502, fmt::format("{}\n", e.what())};
     } catch (const troupe::timeout& e) {
       return {504, fmt::format("{}\n", e.what())};
+    } catch (const troupe::closed& e) {
+      return {503, fmt::format("{}\n", e.what())};
     } catch (const std::exception& e) {
       return {500, fmt::format("{}\n", e.what())};
+    }
+  }
+
+  page ask_a_worker(const std::string& path) {
+    for (auto asked = pool();;) {
+      try {
+        return asked->submit(troupe::fn<&answer>, path).get();
+      } catch (const troupe::closed&) {
+        // A reload came between: there are new workers by now, or this is the
+        // end of all.
+        auto now = pool();
+        if (now == asked)
+          throw;
+        asked = std::move(now);
+      }
     }
   }
 
@@ -202,6 +295,7 @@ private:
   const settings settings_;
   std::mutex mutex_;
   std::shared_ptr<troupe::process_pool> pool_; // under mutex_
+  std::set<patient_stream*> open_;             // likewise
   asio::io_context io_;
   tcp::acceptor acceptor_;
   std::atomic<bool> stopping_{false};
@@ -226,11 +320,12 @@ page fetch(unsigned short port, const std::string& path,
 
 // Requests by several clients, some of which kill their worker, and a reload in
 // the middle: every other one must be answered as if nothing had happened.
-int check(unsigned short port, int requests) {
+int check(server& front, int requests) {
+  const auto port = front.port();
   std::atomic<int> wrong{0};
   std::atomic<int> crashed{0};
   auto client = [&](int first) {
-    for (int i = first; i < requests; i += 4) {
+    for (int i = first; i < requests && !front.is_stopping(); i += 4) {
       try {
         if (i % 10 == 7) {
           const auto p = fetch(port, "/crash");
@@ -254,6 +349,8 @@ int check(unsigned short port, int requests) {
     clients.emplace_back(client, c);
   for (auto& c : clients)
     c.join();
+  if (front.is_stopping())
+    return 1; // interrupted
   fmt::print(
     "{} requests by 4 clients: {} killed their worker and got 502, {} "
     "others were answered wrongly\n",
@@ -263,8 +360,11 @@ int check(unsigned short port, int requests) {
 
 int work(troupe::system& sys, const settings& s) {
   auto front = std::make_shared<server>(sys, s);
+  for (const int number : {SIGINT, SIGTERM}) // the drain begins with us
+    troupe::on_signal(number, [front](int) { front->stop(); });
   troupe::on_signal(SIGHUP, [&sys, front](int) {
-    (void)troupe::blocking(sys, [front] { front->reload(); });
+    if (!front->is_stopping())
+      (void)troupe::blocking(sys, [front] { front->reload(); });
   });
   if (s.check == 0) {
     fmt::print("http://127.0.0.1:{}/ (^C ends, SIGHUP reloads)\n",
@@ -274,10 +374,11 @@ int work(troupe::system& sys, const settings& s) {
     return 0;
   }
   std::thread listening{[&] { front->run(); }};
-  const auto status = check(front->port(), s.check);
+  const auto status = check(*front, s.check);
   front->stop();
   listening.join();
-  troupe::on_signal(SIGHUP, {});
+  for (const int number : {SIGINT, SIGTERM, SIGHUP})
+    troupe::on_signal(number, {});
   return status;
 }
 
@@ -303,6 +404,11 @@ int main(int argc, char** argv) {
         .add_option("--check", s.check,
                     "Send so many requests to itself, then end; 0: serve")
         ->check(CLI::Range(0, 1'000'000))
+        ->capture_default_str();
+      app
+        .add_option("--patience-s", s.patience_s,
+                    "How long a client may take for a request")
+        ->check(CLI::Range(1, 3600))
         ->capture_default_str();
       try {
         app.parse(static_cast<int>(args.size()), args.data());
