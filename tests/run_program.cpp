@@ -3,8 +3,11 @@
 // that does what its first argument says.
 #include <troupe/troupe.hpp>
 
+#include <csignal>
 #include <cstdio>
 #include <string>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <thread>
 
 #include "support/watchdog.hpp"
@@ -43,6 +46,27 @@ void for_ever() {
     std::this_thread::sleep_for(1h); // sleeps: for ever
 }
 
+// Which of 0 to 2 are something else than a file, a pipe or /dev/null: that of
+// the one who made them.
+int strange_descriptors() {
+  int strange = 0;
+  for (int fd = 0; fd <= 2; ++fd) {
+    struct stat info{};
+    const auto is_known =
+      ::fstat(fd, &info) == 0
+      && (S_ISFIFO(info.st_mode) || S_ISREG(info.st_mode)
+          || (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3)));
+    strange += is_known ? 0 : 1 << fd;
+  }
+  return strange;
+}
+
+int descriptors(troupe::system& sys) {
+  troupe::process_pool pool{sys, {.workers = 1}};
+  const auto there = pool.submit(troupe::fn<&strange_descriptors>).get();
+  return strange_descriptors() + there * 8;
+}
+
 int work(troupe::system& sys, std::span<char*> args) {
   const std::string what = args.size() > 1 ? args[1] : "";
   if (what == "three")
@@ -51,6 +75,23 @@ int work(troupe::system& sys, std::span<char*> args) {
     throw std::domain_error{"no such luck"};
   if (what == "odd")
     throw 7;
+  if (what == "print")
+    std::printf("%s\n", std::string(100'000, 'x').c_str());
+  if (what == "descriptors")
+    return descriptors(sys);
+  if (what == "throws") {
+    troupe::on_signal(SIGHUP,
+                      [](int) { throw std::domain_error{"no observing"}; });
+    ready();
+    std::this_thread::sleep_for(500ms); // sleeps: time for a signal
+  }
+  if (what == "blocks") {
+    (void)troupe::blocking(sys, [] {
+      ready();
+      for_ever();
+    });
+    for_ever();
+  }
   if (what == "arguments") {
     for (auto* a : args.subspan(1))
       std::printf("%s\n", a);

@@ -66,6 +66,40 @@ def exit_codes():
            code == 1 and "int" in err, err)
 
 
+def output():
+    for what in ("print", "arguments"):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([PROGRAM, what], timeout=SECONDS_MAX,
+                                  stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        expect(f"output that can't be written ends with 1 and says so ({what})",
+               done.returncode == 1 and "could not be written" in done.stderr,
+               f"{done.returncode}: {done.stderr}")
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([PROGRAM, "three"], timeout=SECONDS_MAX,
+                              stdout=full, stderr=subprocess.PIPE, text=True)
+    expect("who prints nothing does not mind", done.returncode == 3
+           and not done.stderr, done.stderr)
+    for closed in ("<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'"$0" descriptors {closed}', PROGRAM], text=True,
+            timeout=SECONDS_MAX, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        expect(f"closed descriptors are /dev/null, there and in workers: "
+               f"{closed}", done.returncode == 0 and not done.stderr,
+               f"{done.returncode}: {done.stderr}")
+
+
+def modes():
+    code, out, err = run("keys", "--help")
+    expect("keys --help is about keys", code == 0 and not err
+           and all(f"keys {w}" in out for w in ("new", "show", "allow")),
+           out + err)
+    code, out, err = run("node", "--help")
+    expect("node --help is about nodes", code == 0 and not err
+           and "node --listen HOST:PORT" in out, out + err)
+
+
 def options():
     code, out, err = run("arguments", "a", "--troupe-workers=3", "b")
     expect("Troupe's options are not the program's arguments",
@@ -103,11 +137,43 @@ def signals():
     program.signal(signal.SIGINT)
     assert "draining" in program.process.stderr.readline() \
         + program.process.stderr.readline()
+    time.sleep(0.2) # sleeps: the same within 100 ms would be no second one
     program.signal(signal.SIGINT)
     status, out, err, seconds = program.end()
     expect("a second signal kills at once",
            status == 130 and seconds < 5 and "killed" in err,
            f"{status} after {seconds} s: {err}")
+    program = Running("stuck")
+    program.signal(signal.SIGINT)
+    assert "draining" in program.process.stderr.readline() \
+        + program.process.stderr.readline()
+    program.signal(signal.SIGTERM)
+    status, out, err, seconds = program.end()
+    expect("another signal kills however soon it comes",
+           status == 143 and "killed" in err, f"{status}: {err}")
+    for _ in range(10): # a machine that stalls in between proves nothing
+        program = Running("busy")
+        program.signal(signal.SIGINT)
+        said = program.process.stderr.readline() \
+            + program.process.stderr.readline()
+        program.signal(signal.SIGINT)
+        status, out, err, _ = program.end()
+        if "napped" in out:
+            break
+    expect("the same signal again at once, as by timeout, is one signal",
+           status == 130 and "napped" in out and "killed" not in said + err,
+           f"{status}: {out}{said}{err}")
+    program = Running("throws")
+    program.signal(signal.SIGHUP)
+    status, out, err, _ = program.end()
+    expect("an observer of signals that throws is told of and ends nothing",
+           status == 0 and "no observing" in err, f"{status}: {err}")
+    program = Running("blocks")
+    program.signal(signal.SIGINT)
+    status, out, err, _ = program.end()
+    expect("a function given to blocking that never returns is named as that",
+           status == 130 and "troupe::blocking: a function" in err
+           and "CAF" not in err, f"{status}: {err}")
     program = Running("once")
     program.signal(signal.SIGQUIT)
     status, out, err, _ = program.end()
@@ -148,7 +214,7 @@ def failures():
            code == 0 and "worker::fail" in err and "index 7" in err, err)
 
 
-for part in (exit_codes, options, signals, hangs, failures):
+for part in (exit_codes, output, modes, options, signals, hangs, failures):
     part()
 print(f"{len(faults)} faults")
 sys.exit(1 if faults else 0)

@@ -3,14 +3,18 @@
 #include "troupe/run.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <map>
 #include <mutex>
 #include <poll.h>
 #include <pthread.h>
+#include <string_view>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <thread>
@@ -26,8 +30,33 @@ namespace troupe::detail {
 
 namespace {
 
+using clock = std::chrono::steady_clock;
+
 constexpr int owned_signals[] = {SIGINT, SIGTERM, SIGQUIT,
                                  SIGHUP, SIGUSR1, SIGUSR2};
+// GNU timeout signals its child and then the group: the same one, twice. No
+// person is that fast.
+constexpr std::chrono::milliseconds one_signal{100};
+
+// A missing one of 0 to 2 would be given to the next descriptor that we make,
+// which whoever prints or reads then disturbs.
+void open_missing_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+      static_cast<void>(
+        !::open("/dev/null", O_RDWR)); // the lowest that is free
+}
+
+// What was printed and reached nobody is no success.
+int with_output_written(int status) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
+    return status;
+  std::fprintf(stderr, "%s: the standard output could not be written%s%s\n",
+               program_invocation_short_name, errno == 0 ? "" : ": ",
+               errno == 0 ? "" : std::strerror(errno));
+  return status == 0 ? 1 : status;
+}
 
 struct signal_observers {
   std::mutex mutex;
@@ -109,12 +138,16 @@ private:
       std::fprintf(stderr, "\n%s", sys.describe().c_str());
       return;
     }
-    auto taken = observers().tell(number);
+    const auto taken = tell_observer(number);
     if (taken && number != SIGINT && number != SIGTERM)
       return;
     std::lock_guard guard{mutex_};
     if (closed_) // drained already
       std::_Exit(128 + number);
+    const auto now = clock::now();
+    if (seen_ == number && now - seen_at_ < one_signal)
+      return;
+    seen_at_ = now;
     if (std::exchange(seen_, number) != 0) {
       std::fprintf(stderr, "\ntroupe: second signal, killed\n");
       std::_Exit(128 + number);
@@ -135,10 +168,22 @@ private:
     ender_.detach();
   }
 
+  // What it throws must not end the program, least of all while it drains.
+  static bool tell_observer(int number) {
+    try {
+      return observers().tell(number);
+    } catch (...) {
+      std::fprintf(stderr, "troupe: on_signal(%d): %s\n", number,
+                   text_with_type(std::current_exception()).c_str());
+      return true;
+    }
+  }
+
   sigset_t mask_, before_;
   int signals_, ended_;
   std::mutex mutex_;
-  int seen_ = 0;        // the signal that asked for the end
+  int seen_ = 0; // the signal that asked for the end
+  clock::time_point seen_at_;
   bool closed_ = false; // no system any more
   std::thread thread_, ender_;
 };
@@ -157,9 +202,32 @@ int as_status(program& p, system& sys, std::span<char*> args) {
   return 1;
 }
 
-} // namespace
+// `app keys --help` and `app node --help`: whatever the program is, these two
+// words with this one are ours.
+bool show_help_of_mode(std::span<char*> args) {
+  if (args.size() != 3 || std::string_view{args[2]} != "--help")
+    return false;
+  if (std::string_view{args[1]} == "keys")
+    std::printf(
+      "usage: %s keys new                        makes a key, if there is "
+      "none\n"
+      "       %s keys show                       its fingerprint, and who is "
+      "let in\n"
+      "       %s keys allow FINGERPRINT [WHOSE]  lets the owner of that key "
+      "in\n",
+      args[0], args[0], args[0]);
+  else if (std::string_view{args[1]} == "node")
+    std::printf(
+      "usage: %s node --listen HOST:PORT [--listen ...] [--with-stdin]\n"
+      "a node for programs elsewhere; with --with-stdin it ends when its "
+      "standard input\ndoes\n",
+      args[0]);
+  else
+    return false;
+  return true;
+}
 
-int run_program(int argc, char** argv, options opts, program& p) {
+int run_with(int argc, char** argv, options opts, program& p) {
   if (const auto status = run_as_child(argc, argv))
     return *status;
   std::vector<char*> args;
@@ -167,6 +235,8 @@ int run_program(int argc, char** argv, options opts, program& p) {
   try {
     args = read_options(opts, {argv, static_cast<std::size_t>(argc)});
     check_options(opts);
+    if (show_help_of_mode(args))
+      return 0;
     if (const auto status = run_keys(opts, args))
       return *status;
     if (auto* as_node = node_program(args))
@@ -195,6 +265,13 @@ int run_program(int argc, char** argv, options opts, program& p) {
     }
   }
   return status;
+}
+
+} // namespace
+
+int run_program(int argc, char** argv, options opts, program& p) {
+  open_missing_standard_descriptors();
+  return with_output_written(run_with(argc, argv, std::move(opts), p));
 }
 
 int run_program(int argc, char** argv, program& p) {
@@ -230,7 +307,8 @@ std::string to_string(const stop_report& r) {
     if (s.running.count() > 0)
       text += ", running for " + std::to_string(s.running.count() / 1'000'000)
               + " ms";
-    text += ", " + std::to_string(s.mailbox) + " messages in its mailbox";
+    if (s.id != 0) // only actors have one
+      text += ", " + std::to_string(s.mailbox) + " messages in its mailbox";
   }
   if (r.in_the_way.empty())
     text += " a thread of a plain CAF actor";

@@ -331,7 +331,16 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   // What is left is inside a method that does not return.
   auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());
-  stuck_ = !threads_.stop(patience) || stuck_;
+  if (stuck_ && report_.in_the_way.empty()) // else it is one of those
+    report_.in_the_way.push_back(
+      {.actor = "worker threads", .method = "a task that does not return"});
+  if (!threads_.stop(patience)) {
+    stuck_ = true;
+    if (!threads_.is_idle()) // not only actors, which are named
+      report_.in_the_way.push_back({.actor = "troupe::blocking",
+                                    .method = "a function that does not "
+                                              "return"});
+  }
   // A constructor that a thread outside runs: it finds everything in place.
   stuck_ = !await(patience, [&] { return home_->spawning.load() == 0; })
            || stuck_;

@@ -8,10 +8,13 @@
 // It reads Troupe's options out of the command line and the environment, makes
 // the system, calls the function, and stops in order.
 // Signals: SIGINT and SIGTERM drain (stop_deadline), then end the program with
-//          130 or 143; a second one kills at once. One thread owns them
+//          130 or 143; a second one kills at once (the same one within 100 ms
+//          is not a second one: GNU timeout sends two). One thread owns them
 //          (signalfd); threads that were started before `run` keep theirs.
 // Result:  what the function returns (0 for void); 1 after an exception, which
-//          is printed; 2 for a bad option.
+//          is printed; 2 for a bad option. 1 instead of 0 if what was printed
+//          to stdout could not be written.
+// Files:   descriptors 0 to 2 that are closed at the start become /dev/null.
 #pragma once
 
 #include <span>
