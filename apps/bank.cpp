@@ -144,7 +144,8 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(0, 50));
     app.add_option("--seed", seed, "decides transfers and crashes")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
     try {
       app.parse(static_cast<int>(args.size()), args.data());
     } catch (const CLI::ParseError& e) {

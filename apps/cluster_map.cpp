@@ -10,7 +10,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <complex>
+#include <csignal>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -70,6 +73,10 @@ int work(troupe::system& sys, const settings& s) {
   } else {
     nodes = troupe::connect_all(sys, troupe::find_nodes(s.where));
   }
+  // At ^C no more is drawn: what is left goes with the map, silently.
+  auto interrupted = std::make_shared<std::atomic<bool>>(false);
+  for (const int number : {SIGINT, SIGTERM})
+    troupe::on_signal(number, [interrupted](int) { *interrupted = true; });
   troupe::node_pool pool{sys, {.nodes = nodes}};
   std::vector<row> rows;
   for (int y = 0; y < s.height; ++y)
@@ -78,6 +85,8 @@ int work(troupe::system& sys, const settings& s) {
   constexpr auto task = troupe::idempotent(troupe::fn<&draw>);
   std::vector<std::string> picture;
   for (auto&& line : pool.map(task, rows, {.chunk = 1})) {
+    if (*interrupted)
+      return 1;
     fmt::print("{}\n", line);
     picture.push_back(std::move(line));
     if (s.kill && picture.size() == rows.size() / 4) {
@@ -130,6 +139,10 @@ int main(int argc, char** argv) {
         app.parse(static_cast<int>(args.size()), args.data());
       } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : 2;
+      }
+      if (where->count() > 0 && s.where.empty()) {
+        fmt::print(stderr, "cluster_map: --nodes needs addresses\n");
+        return 2;
       }
       return work(sys, s);
     });

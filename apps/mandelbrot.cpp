@@ -127,6 +127,11 @@ void show_progress(int done, int of) {
 }
 
 int work(troupe::system& sys, const settings& s) {
+  std::ofstream out{s.file, std::ios::binary}; // before all the work
+  if (!out) {
+    fmt::print(stderr, "mandelbrot: can't write {}\n", s.file);
+    return 1;
+  }
   const picture p{s.width, s.height, s.depth};
   troupe::process_pool pool{sys, {.workers = s.workers}};
   std::vector<std::pair<picture, int>> rows;
@@ -162,7 +167,6 @@ int work(troupe::system& sys, const settings& s) {
         fmt::print(stderr, "row {} differs from the one drawn here\n", r.y);
         return 1;
       }
-  std::ofstream out{s.file, std::ios::binary};
   out << as_png(p, image) << std::flush;
   if (!out) {
     fmt::print(stderr, "mandelbrot: can't write {}\n", s.file);

@@ -138,10 +138,14 @@ void print_advice(const std::vector<figure>& all, std::size_t cpus) {
     const auto ratio = sequence->median_ms / best->median_ms;
     if (ratio < 1)
       fmt::print(
-        "{}: every pool is SLOWER than no pool, the best by {:.0f} "
-        "times: carrying a number there\nand back costs more than "
-        "squaring it\n",
-        grain, 1 / ratio);
+        "{}: every pool is SLOWER than no pool, the best takes {:.2f} "
+        "times as long: {}\n",
+        grain, 1 / ratio,
+        grain == "trivial"
+          ? "carrying a\nnumber there and back costs more than "
+            "squaring it"
+          : "there is too\nlittle work to share, or no core is free "
+            "for it");
     else
       fmt::print(
         "{}: {} workers are best, {:.2f} times as fast as no pool "
@@ -151,10 +155,8 @@ void print_advice(const std::vector<figure>& all, std::size_t cpus) {
 }
 
 // Speed-up by size, one line per grain.
-void plot(const settings& s, const std::vector<figure>& all) {
-  std::ofstream out{s.plot_file};
-  if (!out)
-    throw std::runtime_error{"can't write " + s.plot_file};
+void plot(std::ofstream& out, const settings& s,
+          const std::vector<figure>& all) {
   const auto largest = *std::max_element(s.sizes.begin(), s.sizes.end());
   const auto x_of = [&](int workers) { return 60 + 500.0 * workers / largest; };
   const auto y_of = [&](double up) { return 330 - 280.0 * up / largest; };
@@ -200,11 +202,19 @@ void plot(const settings& s, const std::vector<figure>& all) {
       "fill=\"{}\">{}</text>\n",
       points, colour, 70 + 18 * row++, colour, grain);
   }
-  out << "</svg>\n";
+  out << "</svg>\n" << std::flush;
+  if (!out)
+    throw std::runtime_error{"can't write " + s.plot_file};
   fmt::print("the plot is in {}\n", s.plot_file);
 }
 
 int work(troupe::system& sys, const settings& s) {
+  std::ofstream plot_file; // before all the work, which might be for nothing
+  if (!s.plot_file.empty()) {
+    plot_file.open(s.plot_file);
+    if (!plot_file)
+      throw std::runtime_error{"can't write " + s.plot_file};
+  }
   std::vector<int> numbers(static_cast<std::size_t>(s.count));
   std::iota(numbers.begin(), numbers.end(), 1);
   if (s.count <= 10)
@@ -228,7 +238,7 @@ int work(troupe::system& sys, const settings& s) {
   fmt::print("\n");
   print_advice(all, sys.workers());
   if (!s.plot_file.empty())
-    plot(s, all);
+    plot(plot_file, s, all);
   return 0;
 }
 

@@ -10,9 +10,11 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 SECONDS_MAX = 30
 ROOT, APPS = map(pathlib.Path, sys.argv[1:3])
@@ -40,6 +42,12 @@ def hello():
     code, out, err = run("hello", "--nonsense")
     expect("hello refuses what it does not know with exit code 2",
            code == 2 and not out and "--nonsense" in err, out + err)
+    code, out, err = run("hello", "--troupe-workers=2", "extra")
+    expect("hello refuses it after an option of Troupe's, too",
+           code == 2 and not out and "extra" in err, out + err)
+    code, out, err = run("hello", "--troupe-workers=2", "--help")
+    expect("hello helps after an option of Troupe's, too",
+           code == 0 and "teaches" in out, out + err)
 
 
 def factorial():
@@ -100,6 +108,17 @@ def tour():
         for line in shown.strip().splitlines():
             expect(f"tour runs what it shows: {line.strip()}",
                    " ".join(line.split()) in code_only)
+
+
+def remote_counter_words():
+    for args, said in ((("keys",), "new, show or allow"),
+                       (("keys", "bogus"), "not bogus"),
+                       (("node",), "--listen HOST:PORT"),
+                       (("--nosuch",), "--nosuch"),
+                       ((), "--node HOST:PORT is needed")):
+        code, out, err = run("remote_counter", *args)
+        expect(f"remote_counter {' '.join(args)} says what is wrong",
+               code == 2 and not out and said in err, out + err)
 
 
 def remote_counter():
@@ -170,16 +189,179 @@ def cluster_map():
                code in (1, 2) and err and not out, out + err)
 
 
+class Server:
+    """A web_server on a port that is free."""
+
+    def __init__(self, *args):
+        self.process = subprocess.Popen(
+            [APPS / "web_server", "--port", "0", *args], text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
+        self.port = int(re.search(r":(\d+)/",
+                                  self.process.stdout.readline())[1])
+
+    def open(self):
+        return socket.create_connection(("127.0.0.1", self.port), SECONDS_MAX)
+
+    def greeted(self):
+        """A connection that has had an answer, and stays."""
+        s = self.open()
+        s.sendall(b"GET /square/5 HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = b""
+        while not got.endswith(b"\r\n\r\n25\n"):
+            got += s.recv(65536)
+        return s
+
+    def told(self, sent):
+        """All that comes back for these bytes, until the server hangs up."""
+        with self.open() as s:
+            s.sendall(sent)
+            return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            out, err = self.process.communicate(timeout=SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+        return self.process.returncode, out, err
+
+
+def hung_up(s):
+    try:
+        return s.recv(1) == b""
+    except ConnectionResetError: # it had not read everything
+        return True
+
+
+def web_server():
+    server = Server()
+    ending = " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    for what, sent, status, said in (
+            ("a number", f"GET /square/-3{ending}\r\n", 200, "\r\n\r\n9\n"),
+            ("no number", f"GET /square/abc{ending}\r\n", 400, "abc"),
+            ("half a number", f"GET /square/7up{ending}\r\n", 400, "7up"),
+            ("a number too large", f"GET /square/99999999999{ending}\r\n", 400,
+             "3037000499"),
+            ("one past all limits", f"GET /slow/{'9' * 40}{ending}\r\n", 400,
+             "60000"),
+            ("the largest", f"GET /square/3037000499{ending}\r\n", 200,
+             "9223372030926249001"),
+            ("a POST with a body",
+             f"POST /square/3{ending}Content-Length: 3\r\n\r\nx=1", 405,
+             "Allow: GET, HEAD"),
+            ("a GET with a body",
+             f"GET /square/3{ending}Content-Length: 3\r\n\r\nx=1", 200, "9\n"),
+            ("a large body",
+             f"GET /{ending}Content-Length: 9000\r\n\r\n{'x' * 9000}", 413,
+             "4 KiB"),
+            ("garbage", "what is this\r\n\r\n" * 9, 400, "no request"),
+            ("a long header", f"GET /{ending}X: {'x' * 70000}\r\n\r\n", 431,
+             "8 KiB")):
+        try:
+            got = server.told(sent.encode())
+        except ConnectionError as e:
+            got = str(e)
+        expect(f"web_server answers {what} with {status}",
+               got.startswith(f"HTTP/1.1 {status} ") and said in got, got)
+    got = server.told(f"HEAD /square/12{ending}\r\n".encode())
+    expect("web_server answers HEAD with the length and no body",
+           got.startswith("HTTP/1.1 200 ") and "Content-Length: 4\r\n" in got
+           and got.endswith("\r\n\r\n"), got)
+    with server.greeted() as silent, server.greeted() as slow:
+        slow.sendall(b"GET / HTT")
+        code, out, err = server.end()
+        expect("web_server hangs up on the silent at ^C and ends in order",
+               code == 130 and "in the way" not in err
+               and hung_up(silent) and hung_up(slow), f"{code}: {err}")
+    server = Server("--patience-s", "1")
+    with server.open() as silent, server.open() as slow:
+        slow.sendall(b"GET / HTT")
+        expect("web_server lets a client go that says nothing, or half of it",
+               hung_up(silent) and hung_up(slow))
+    server.end()
+    wrong = []
+    server = Server()
+
+    def ask():
+        while not enough.is_set():
+            got = server.told(f"GET /square/5{ending}\r\n".encode())
+            if not got.endswith("\r\n\r\n25\n"):
+                wrong.append(got)
+
+    enough = threading.Event()
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for c in clients:
+        c.start()
+    for _ in range(30):
+        server.told(f"POST /reload{ending}\r\n".encode())
+    enough.set()
+    for c in clients:
+        c.join()
+    expect("web_server reloads without anybody noticing", not wrong,
+           "".join(wrong[:3]))
+    server.end()
+
+
+def unwritable():
+    """Nobody learns what a program found when its output goes nowhere."""
+    for name, *args in (("factorial", "--runs", "1"), ("failures",),
+                        ("squares", "--sizes", "1", "--reps", "1",
+                         "--work-ms", "0"), ("tour", "--list")):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([APPS / name, *args], timeout=SECONDS_MAX,
+                                  stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        expect(f"{name} ends with 1 when its output can't be written",
+               done.returncode == 1 and "could not be written" in done.stderr,
+               f"{done.returncode}: {done.stderr}")
+    done = subprocess.run(
+        ["sh", "-c", '"$0" --jobs 20 >&-', APPS / "task_queue"], text=True,
+        timeout=SECONDS_MAX, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    expect("task_queue does its jobs with its output closed",
+           done.returncode == 0 and "starts workers" not in done.stderr,
+           f"{done.returncode}: {done.stderr}")
+
+
+def between_processes():
+    code, out, err = run("between_processes")
+    expect("between_processes says what processes shared", code == 0 and not err
+           and [" ".join(line.split()) for line in out.splitlines()] == [
+               "event 4 other processes waited until it was set: ok",
+               "queue 1000 items put by one process, each taken once by 3 "
+               "others: ok",
+               "semaphore never more than 2 of them in the section: ok",
+               "pipe 1 2 3 went out, 1 4 9 came back: ok",
+               "shared memory workers added 1 to 1048576 in one buffer of "
+               "4 MiB, without a copy: ok",
+               "process pool 40 tasks found what the initializer had made, in "
+               "workers replaced after about 5: ok"], out + err)
+    code, out, err = run("between_processes", "--items", "50", "--consumers",
+                         "7", "--slots", "1")
+    expect("between_processes does it with other numbers",
+           code == 0 and out.count(": ok") == 6, out + err)
+
+
 def self_checking():
     """Those of what is shared and of what fails; meson runs them plainly."""
     for name, option, bad in (("bank", "--accounts", "0"),
                               ("bank", "--crash-percent", "51"),
+                              ("bank", "--seed", "-1"),
+                              ("task_queue", "--seed", "-1"),
+                              ("threads_or_processes", "--transfer-mb", "-1"),
+                              ("web_server", "--port", "-1"),
+                              ("philosophers", "--guests", "-1"),
+                              ("cluster_map", "--nodes", ""),
+                              ("cluster_map", "--local", "-1"),
                               ("philosophers", "--guests", "1"),
                               ("producer_consumer", "--consumers", "0"),
                               ("producer_consumer", "--capacity", "0"),
                               ("shared_list", "--items", "-1"),
                               ("shared_list", "--adders", "many"),
                               ("sharing", "--nonsense", "1"),
+                              ("between_processes", "--slots", "0"),
                               ("failures", "--nonsense", "1")):
         code, out, err = run(name, option, bad)
         expect(f"{name} refuses {option} {bad} with exit code 2",
@@ -202,7 +384,8 @@ def self_checking():
 
 def interrupted():
     for name, *args in (("bank", "--transfers", "1000000"),
-                        ("philosophers", "--meals", "1000000")):
+                        ("philosophers", "--meals", "1000000"),
+                        ("web_server", "--check", "1000000")):
         program = subprocess.Popen([APPS / name, *args], text=True,
                                    stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE,
@@ -221,6 +404,52 @@ def interrupted():
                f"{program.returncode} {out} {err}")
 
 
+    program = subprocess.Popen(
+        [APPS / "cluster_map", "--height", "500", "--depth", "200000"],
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    program.stdout.readline() # the first row: it draws
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=SECONDS_MAX)
+    expect("cluster_map ends by ^C and has little to say",
+           program.returncode == 130 and "interrupted" in err
+           and "nobody looked" not in err and err.count("\n") <= 3,
+           f"{program.returncode} {err}")
+
+
+def files():
+    with tempfile.TemporaryDirectory() as there:
+        for name, option in (("squares", "--plot"), ("mandelbrot", "--out")):
+            code, out, err = run(name, option, there + "/no/such")
+            expect(f"{name} refuses a file that can't be made before it works",
+                   code == 1 and not out and "can't write" in err, out + err)
+            code, out, err = run(name, option, "/dev/full", *{
+                "squares": ("--sizes", "1", "--reps", "1", "--work-ms", "0"),
+                "mandelbrot": ("--width", "9", "--height", "9")}[name])
+            expect(f"{name} says that its file could not be written",
+                   code == 1 and "can't write" in err, out + err)
+
+
+def the_script():
+    def script(*args):
+        done = subprocess.run([ROOT / "run", "--no-install", *args], text=True,
+                              timeout=SECONDS_MAX, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, err = script("app")
+    names = {line.split()[0] for line in out.splitlines()}
+    built = {p.name for p in APPS.iterdir() if p.is_file()
+             and os.access(p, os.X_OK) and not p.suffix}
+    expect("./run app lists what can be built, with what it teaches",
+           code == 0 and names == built
+           and all(len(line.split()) > 2 for line in out.splitlines()),
+           f"{names ^ built} {out}{err}")
+    code, out, err = script("install-deps", "nosuch")
+    expect("./run install-deps refuses a group that is none",
+           code == 2 and "nosuch" in err and "base" in err, out + err)
+
+
 def opening_lines():
     for name in ("factorial", "hello", "tour"):
         source = (ROOT / f"apps/{name}.cpp").read_text()
@@ -234,9 +463,15 @@ def opening_lines():
 hello()
 factorial()
 tour()
+remote_counter_words()
 remote_counter()
 cluster_map()
+web_server()
+unwritable()
+between_processes()
 self_checking()
 interrupted()
+files()
+the_script()
 opening_lines()
 sys.exit(1 if faults else 0)

@@ -77,7 +77,9 @@ std::string page(const machine& m, const plan& how,
   auto text = fmt::format(
     "{}, {} usable CPUs, {}, {}, {} build; {}. {} workers; medians of up to {} "
     "runs, in turn with the peers' runs. A ratio is the median over pairs of "
-    "runs: **above 1 Troupe is ahead**.\n\n",
+    "runs: **above 1 Troupe is ahead**. The columns are each side's own "
+    "median, so where runs differ much a ratio need not be their quotient, "
+    "and may even be on the other side of 1.\n\n",
     m.cpu, m.usable_cpus, m.kernel, m.compiler, m.build, peer_versions(),
     how.workers, how.runs);
   text += fmt::format(
