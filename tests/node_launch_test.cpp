@@ -167,6 +167,26 @@ BOOST_AUTO_TEST_CASE(starts_a_node_on_each_host) {
   }
 }
 
+// As by_ssh has it, with our own `ssh` in the path: its options go, then the
+// host, and a shell gets the rest.
+BOOST_AUTO_TEST_CASE(by_ssh_listens_at_the_host_without_its_user) {
+  const test::folder where;
+  const auto ssh = where / "ssh";
+  std::ofstream{ssh} << "#!/bin/sh\n"
+                        "test \"$3\" = someone@127.0.0.1 || exit 1\n"
+                        "shift 3\n"
+                        "exec sh -c \"exec $*\"\n";
+  std::filesystem::permissions(ssh, std::filesystem::perms::owner_all);
+  const variable keys{"TROUPE_KEYS", test::keys() / "keys"};
+  const variable path{"PATH", std::filesystem::path{ssh}.parent_path().string()
+                                + ":/usr/bin:/bin"};
+  live_system live;
+  auto all = troupe::launch(live.sys, troupe::by_ssh, {"someone@127.0.0.1"});
+  BOOST_TEST(all.size() == 1u);
+  BOOST_TEST(all[0].host() == "someone@127.0.0.1");
+  BOOST_TEST(pid_of(live, all[0].node()) != ::getpid());
+}
+
 BOOST_AUTO_TEST_CASE(gets_no_words_that_are_no_host) {
   live_system live{test::with_keys()};
   for (const char* bad :

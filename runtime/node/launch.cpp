@@ -226,6 +226,7 @@ std::string filled(std::string_view pattern, const std::string& host,
       return true;
     };
     if (!pattern.empty() && !take("{host}", host)
+        && !take("{address}", host.substr(host.rfind('@') + 1))
         && !take("{program}", program)) {
       text += pattern.front();
       pattern.remove_prefix(1);

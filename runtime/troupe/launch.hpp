@@ -21,7 +21,8 @@ namespace troupe {
 
 /// Starts a node on a host: `launch`'s usual template.
 inline constexpr std::string_view by_ssh =
-  "ssh -o BatchMode=yes {host} {program} node --listen {host}:0 --with-stdin";
+  "ssh -o BatchMode=yes {host} {program} node --listen {address}:0 "
+  "--with-stdin";
 
 struct launch_options {
   /// The executable there; it must be the same build. Default: this one's path.
@@ -74,8 +75,9 @@ private:
 std::vector<launched_node> launch_local(system& sys, std::size_t n,
                                         const launch_options& opts = {});
 
-/// A node on each host by a command, which the shell runs here, with {host} and
-/// {program} filled in. The command's standard output must begin with what
+/// A node on each host by a command, which the shell runs here, with {host},
+/// {address} and {program} filled in; {address} is {host} without its user: of
+/// "user@beta" it is "beta". The command's standard output must begin with what
 /// `app node` says, its standard input must be the node's (--with-stdin).
 /// Keys:   on each host its user's own; both sides must let the other's in.
 /// Errors: as launch_local; bad_argument for a host that the shell or ssh could
