@@ -2,6 +2,7 @@
 // node_failure: bad input, strangers, and what else goes wrong between nodes.
 #define BOOST_TEST_MODULE node_failure
 #define BOOST_TEST_NO_MAIN
+#include "node/host.hpp"
 #include "node/pulse.hpp"
 #include "support/nodes.hpp"
 #include "support/processes.hpp"
@@ -91,6 +92,27 @@ struct stranger {
   std::string key = troupe::nodes::key_folder{folder}.make();
 };
 
+// An environment without these, for as long as it lives.
+class without_variables {
+public:
+  without_variables(std::initializer_list<const char*> names) {
+    for (const auto* name : names)
+      if (const auto* value = std::getenv(name); value != nullptr) {
+        were_.emplace_back(name, value);
+        ::unsetenv(name);
+      }
+  }
+  ~without_variables() {
+    for (auto& [name, value] : were_)
+      ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  without_variables(const without_variables&) = delete;
+  without_variables& operator=(const without_variables&) = delete;
+
+private:
+  std::vector<std::pair<std::string, std::string>> were_;
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(without_keys)
@@ -104,6 +126,14 @@ BOOST_AUTO_TEST_CASE(nothing_listens_and_nothing_connects) {
                         "keys new"));
   BOOST_CHECK_THROW((void)live.sys.connect("127.0.0.1:1"),
                     troupe::bad_argument);
+}
+
+BOOST_AUTO_TEST_CASE(and_without_a_home_there_are_some_for_our_own_children) {
+  const without_variables none{{"TROUPE_KEYS", "XDG_CONFIG_HOME", "HOME"}};
+  live_system live{{.workers = 1}};
+  auto& host = troupe::nodes::host::of(live.sys.runtime());
+  const auto folder = host.keys_or_own();
+  BOOST_TEST(host.keys()->own() == troupe::nodes::key_folder{folder}.check());
 }
 
 BOOST_AUTO_TEST_CASE(that_are_secret_nothing_listens) {
@@ -668,6 +698,14 @@ BOOST_AUTO_TEST_CASE(that_is_none_is_a_clear_error) {
   }
   BOOST_CHECK_THROW((void)live.sys.connect("127.0.0.1:1", {.deadline = 0s}),
                     troupe::bad_argument);
+}
+
+BOOST_AUTO_TEST_CASE(after_the_end_of_the_system_is_an_error_at_once) {
+  troupe::system sys{test::with_keys({.workers = 1})};
+  auto& host = troupe::nodes::host::of(sys.runtime());
+  host.stop();
+  BOOST_CHECK_THROW((void)host.connect("127.0.0.1:1", {.deadline = 20s}),
+                    troupe::closed);
 }
 
 BOOST_AUTO_TEST_CASE(where_nobody_listens_is_an_error_at_once) {

@@ -7,12 +7,15 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <string>
 #include <sys/stat.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -81,6 +84,29 @@ BOOST_FIXTURE_TEST_CASE(is_never_written_over, keys_there) {
   BOOST_TEST(keys.check() == own);
 }
 
+BOOST_FIXTURE_TEST_CASE(is_made_by_one_of_many_that_try_at_once, folder) {
+  for (int round = 0; round < 20; ++round) {
+    const key_folder keys{path / std::to_string(round)};
+    std::atomic<int> made{0};
+    std::latch all_here{4};
+    std::vector<std::thread> all;
+    for (int i = 0; i < 4; ++i)
+      all.emplace_back([&] {
+        all_here.arrive_and_wait();
+        try {
+          static_cast<void>(keys.make());
+          ++made;
+        } catch (const troupe::bad_argument&) {
+          // Another one was first.
+        }
+      });
+    for (auto& t : all)
+      t.join();
+    BOOST_TEST(made == 1);
+    BOOST_TEST(is_let_in(keys, keys.check()));
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(is_another_each_time, folder) {
   BOOST_TEST(key_folder{path / "a"}.make() != key_folder{path / "b"}.make());
 }
@@ -138,6 +164,28 @@ BOOST_FIXTURE_TEST_CASE(has_each_key_once, keys_there) {
 
 BOOST_FIXTURE_TEST_CASE(that_others_can_write_to_lets_nobody_in, keys_there) {
   ::chmod(keys.allowed_file().c_str(), 0622);
+  BOOST_TEST(!is_let_in(keys, own));
+}
+
+BOOST_FIXTURE_TEST_CASE(in_a_folder_of_others_lets_nobody_in, keys_there) {
+  for (const auto mode : {0720u, 0702u}) {
+    ::chmod(keys.path().c_str(), mode);
+    BOOST_TEST(!is_let_in(keys, own));
+  }
+  ::chmod(keys.path().c_str(), 01777); // what is ours stays: as in /tmp
+  BOOST_TEST(is_let_in(keys, own));
+}
+
+BOOST_FIXTURE_TEST_CASE(that_is_another_users_lets_nobody_in, keys_there) {
+  if (::geteuid() != 0)
+    return; // only root can give files away
+  constexpr uid_t nobody = 12345;
+  ::chmod(keys.allowed_file().c_str(), 0644);
+  BOOST_REQUIRE(::chown(keys.allowed_file().c_str(), nobody, nobody) == 0);
+  BOOST_TEST(!is_let_in(keys, own));
+  BOOST_REQUIRE(::chown(keys.allowed_file().c_str(), 0, 0) == 0);
+  BOOST_TEST(is_let_in(keys, own));
+  BOOST_REQUIRE(::chown(keys.path().c_str(), nobody, nobody) == 0);
   BOOST_TEST(!is_let_in(keys, own));
 }
 

@@ -79,8 +79,9 @@ std::shared_ptr<credentials> host::keys() {
 std::string host::keys_or_own() {
   {
     const std::lock_guard guard{mutex_};
-    const auto usual = key_folder::by_default(runtime_.settings().keys);
-    if (keys_ == nullptr && !std::filesystem::exists(usual.key_file())) {
+    const auto usual = key_folder::find_default(runtime_.settings().keys);
+    if (keys_ == nullptr
+        && (!usual || !std::filesystem::exists(usual->key_file()))) {
       auto name =
         (std::filesystem::temp_directory_path() / "troupe-keys-XXXXXX")
           .string();

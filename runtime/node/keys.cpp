@@ -13,9 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
 #include <memory>
 #include <random>
+#include <sstream>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
@@ -117,6 +117,98 @@ std::string fingerprint_of(X509* c) {
   return text;
 }
 
+class descriptor {
+public:
+  explicit descriptor(int fd) : fd_(fd) {}
+  ~descriptor() {
+    if (fd_ >= 0)
+      ::close(fd_);
+  }
+  descriptor(const descriptor&) = delete;
+  descriptor& operator=(const descriptor&) = delete;
+  operator int() const noexcept { return fd_; }
+
+private:
+  const int fd_;
+};
+
+// The list, made if it isn't there, while nobody else writes to the folder.
+class locked_list {
+public:
+  explicit locked_list(std::string path)
+    : path_(std::move(path)),
+      fd_(
+        ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
+    if (fd_ < 0)
+      fail(path_);
+    int rc = 0;
+    while ((rc = ::flock(fd_, LOCK_EX)) != 0 && errno == EINTR) {}
+    if (rc != 0)
+      fail(path_);
+  }
+
+  void add(std::string_view fingerprint, std::string_view comment) const {
+    char last = '\n';
+    const auto size = ::lseek(fd_, 0, SEEK_END);
+    if (size > 0 && ::pread(fd_, &last, 1, size - 1) != 1)
+      last = 0;
+    const auto line = fmt::format("{}{}  {}\n", last == '\n' ? "" : "\n",
+                                  fingerprint, comment);
+    if (::write(fd_, line.data(), line.size())
+        != static_cast<ssize_t>(line.size()))
+      fail(path_);
+  }
+
+private:
+  const std::string path_;
+  const descriptor fd_;
+};
+
+// Nobody but us and root may say what it holds: it is ours or root's, and so is
+// its folder. In a folder with the sticky bit (Kubernetes mounts secrets so)
+// others can't touch what is not theirs.
+void check_owner(int fd, const std::string& path) {
+  struct stat s{};
+  if (::fstat(fd, &s) != 0)
+    throw bad_argument{fmt::format("{}: {}", path, std::strerror(errno))};
+  if (s.st_uid != ::geteuid() && s.st_uid != 0)
+    throw bad_argument{
+      fmt::format("{}: it belongs to user {}, so the list counts for nothing",
+                  path, s.st_uid)};
+  if ((s.st_mode & (S_IWGRP | S_IWOTH)) != 0
+      && (!S_ISDIR(s.st_mode) || (s.st_mode & S_ISVTX) == 0))
+    throw bad_argument{fmt::format(
+      "{}: others can write to it, so the list counts for nothing", path)};
+}
+
+std::string read_list(const std::filesystem::path& folder, const char* name) {
+  const auto path = (folder / name).string();
+  const descriptor in{::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (in < 0)
+    throw bad_argument{
+      fmt::format("{}: {}", folder.string(), std::strerror(errno))};
+  const descriptor fd{::openat(in, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+  if (fd < 0)
+    throw bad_argument{fmt::format("{}: {}", path, std::strerror(errno))};
+  check_owner(in, folder);
+  check_owner(fd, path);
+  std::string text;
+  char some[4096];
+  for (;;) {
+    const auto n = ::read(fd, some, sizeof(some));
+    if (n == 0)
+      return text;
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      throw bad_argument{fmt::format("{}: {}", path, std::strerror(errno))};
+    text.append(some, static_cast<std::size_t>(n));
+    if (text.size() > list_bytes_max)
+      throw bad_argument{
+        fmt::format("{}: a list of more than {} bytes", path, list_bytes_max)};
+  }
+}
+
 struct stat look_at(const std::string& path) {
   struct stat s{};
   if (::stat(path.c_str(), &s) != 0)
@@ -139,7 +231,7 @@ void check_secret(const std::string& path) {
 
 } // namespace
 
-key_folder key_folder::by_default(const std::string& option) {
+std::optional<key_folder> key_folder::find_default(const std::string& option) {
   if (!option.empty())
     return key_folder{option};
   if (const auto* set = std::getenv("TROUPE_KEYS"); set != nullptr && *set != 0)
@@ -149,15 +241,24 @@ key_folder key_folder::by_default(const std::string& option) {
     return key_folder{std::filesystem::path{set} / "troupe"};
   if (const auto* home = std::getenv("HOME"); home != nullptr && *home == '/')
     return key_folder{std::filesystem::path{home} / ".config" / "troupe"};
+  return std::nullopt;
+}
+
+key_folder key_folder::by_default(const std::string& option) {
+  if (auto found = find_default(option))
+    return *found;
   throw bad_argument{
     "there is no home folder for keys: say where they are "
     "(option keys, environment TROUPE_KEYS)"};
 }
 
 std::string key_folder::make() const {
-  if (std::filesystem::exists(key_file()))
-    throw bad_argument{
-      fmt::format("{}: there is a key already; it stays", key_file())};
+  const auto check_none = [this] {
+    if (std::filesystem::exists(key_file()))
+      throw bad_argument{
+        fmt::format("{}: there is a key already; it stays", key_file())};
+  };
+  check_none();
   const key_ptr key{EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")};
   if (!key)
     fail_crypto("a key");
@@ -172,11 +273,13 @@ std::string key_folder::make() const {
   const auto is_new = std::filesystem::create_directories(path_);
   if (is_new && ::chmod(path_.c_str(), 0700) != 0)
     fail(path_);
+  const locked_list list{allowed_file()};
+  check_none();                         // somebody else may just have made one
   ::unlink(certificate_file().c_str()); // of a key that never came to be
   write_file(certificate_file(), text_of(open.get()), 0644);
   write_file(key_file(), text_of(secret.get()), 0600);
   auto own = fingerprint_of(certificate.get());
-  allow(own, "this key itself");
+  list.add(own, "this key itself");
   return own;
 }
 
@@ -209,26 +312,15 @@ std::string key_folder::check() const {
 }
 
 bool key_folder::allows(std::string_view fingerprint, std::string& why) const {
-  struct stat s{};
-  const auto path = allowed_file();
-  if (::stat(path.c_str(), &s) != 0) {
-    why = fmt::format("{}: {}", path, std::strerror(errno));
-    return false;
+  try {
+    std::istringstream list{read_list(path_, "allowed")};
+    for (std::string line; std::getline(list, line);)
+      if (auto found = read_fingerprint(line); found && *found == fingerprint)
+        return true;
+    why = fmt::format("{} is not in {}", fingerprint, allowed_file());
+  } catch (const bad_argument& e) {
+    why = e.what();
   }
-  if ((s.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    why = path + ": others can write to this list, so it counts for nothing";
-    return false;
-  }
-  if (static_cast<std::size_t>(s.st_size) > list_bytes_max) {
-    why = fmt::format("{}: a list of {} bytes, the limit is {}", path,
-                      s.st_size, list_bytes_max);
-    return false;
-  }
-  std::ifstream list{path};
-  for (std::string line; std::getline(list, line);)
-    if (auto found = read_fingerprint(line); found && *found == fingerprint)
-      return true;
-  why = fmt::format("{} is not in {}", fingerprint, path);
   return false;
 }
 
@@ -253,22 +345,7 @@ void key_folder::allow(std::string_view fingerprint,
   std::string why;
   if (allows(*text, why))
     return;
-  const int fd = ::open(allowed_file().c_str(),
-                        O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (fd < 0)
-    fail(allowed_file());
-  ::flock(fd, LOCK_EX); // two of them at once: each line whole
-  char last = '\n';
-  const auto size = ::lseek(fd, 0, SEEK_END);
-  if (size > 0 && ::pread(fd, &last, 1, size - 1) != 1)
-    last = 0;
-  const auto line = fmt::format("{}{}  {}\n", last == '\n' ? "" : "\n", *text,
-                                comment);
-  const auto written = ::write(fd, line.data(), line.size());
-  const auto is_done = written == static_cast<ssize_t>(line.size());
-  ::close(fd);
-  if (!is_done)
-    fail(allowed_file());
+  locked_list{allowed_file()}.add(*text, comment);
 }
 
 std::string fingerprint_of(std::span<const unsigned char> der) {

@@ -31,8 +31,9 @@ public:
   explicit key_folder(std::filesystem::path where) : path_(std::move(where)) {}
 
   /// What the options say, else TROUPE_KEYS, else the user's own:
-  /// $XDG_CONFIG_HOME/troupe or ~/.config/troupe.
-  /// Errors: bad_argument (there is no home).
+  /// $XDG_CONFIG_HOME/troupe or ~/.config/troupe. Nothing: there is no home.
+  static std::optional<key_folder> find_default(const std::string& option);
+  /// The same. Errors: bad_argument (there is no home).
   static key_folder by_default(const std::string& option);
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
@@ -43,7 +44,8 @@ public:
   [[nodiscard]] std::string allowed_file() const { return path_ / "allowed"; }
 
   /// Makes a key, its certificate, and the list, on which the key itself
-  /// stands: processes that share a folder trust each other.
+  /// stands: processes that share a folder trust each other. Of several that
+  /// make one at once, one does.
   /// Result: the fingerprint.
   /// Errors: bad_argument (there is a key already), std::system_error.
   std::string make() const;
@@ -54,7 +56,8 @@ public:
   [[nodiscard]] std::string check() const;
 
   /// Whether the list has it. A list that can't be read, that others can write
-  /// to, or that is too long lets nobody in; `why` says so.
+  /// to or put in its place (it, or the folder, is another user's, or theirs to
+  /// write), or that is too long lets nobody in; `why` says so.
   [[nodiscard]] bool allows(std::string_view fingerprint,
                             std::string& why) const;
 
