@@ -62,6 +62,33 @@ private:
   ref<busy> other_;
 };
 
+// Three that talk in a circle, so that none has the slot for long.
+class trio : public troupe::actor {
+public:
+  void link(troupe::weak_ref<trio> back, ref<trio> aside) {
+    back_ = back;
+    aside_ = aside;
+  }
+  void go(ref<trio> to, ref<echo> once, std::atomic<int>* turns) {
+    if (once)
+      once.tell([turns](echo&) { *turns = -*turns; });
+    if (*turns < 0)
+      return;
+    ++*turns;
+    to.tell<&trio::back>(turns);
+    aside_.tell<&trio::idle>();
+  }
+  void back(std::atomic<int>* turns) {
+    if (auto first = back_.lock())
+      first.tell<&trio::go>(ref<trio>{self()}, ref<echo>{}, turns);
+  }
+  void idle() {}
+
+private:
+  troupe::weak_ref<trio> back_;
+  ref<trio> aside_;
+};
+
 class ticker : public troupe::actor {
 public:
   explicit ticker(std::atomic<int>& n) : n_(n) {}
@@ -215,6 +242,28 @@ BOOST_AUTO_TEST_CASE(leaves_what_it_had_in_its_slot_to_others) {
   gate.release();
 }
 
+BOOST_AUTO_TEST_CASE(is_not_idle_though_all_others_are) {
+  std::binary_semaphore gate{0}; // outlives who waits
+  test::live_system live{{.workers = 1, .stall_after = 5ms}};
+  auto& workers = live.sys.runtime().scheduler();
+  auto e = live.sys.spawn<echo>();
+  auto w = live.sys.spawn<waiter>(e);
+  std::atomic<int> heard{0};
+  w.tell([&](waiter&) {
+    gate.acquire();
+    e.tell([&](echo&) { ++heard; });
+  });
+  BOOST_TEST(e.within(10s).ask<&echo::one>().get() == 1); // by a stand-in
+  BOOST_TEST(live.sys.stats().stalls >= 1u);
+  BOOST_TEST(
+    test::eventually(10s, [&] { return workers.counts().awake == 0; }));
+  BOOST_TEST(!workers.is_idle());
+  gate.release();
+  BOOST_TEST(live.sys.stop().clean); // what it has told is handled first
+  BOOST_TEST(heard == 1);
+  BOOST_TEST(live.sys.dead_letters() == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(comes_back_to_the_same_number_of_workers) {
   test::live_system live{{.workers = 2, .stall_after = 2ms}};
   auto e = live.sys.spawn<echo>();
@@ -304,6 +353,34 @@ BOOST_AUTO_TEST_CASE(to_others_beside_pairs_that_play_ping_pong) {
   BOOST_TEST(w.within(5s).ask<&waiter::ask_and_block>().get() == 1);
   for (auto& p : players)
     p.kill();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_flood_from_outside)
+
+BOOST_AUTO_TEST_CASE(leaves_its_turn_to_the_oldest_job_of_a_worker) {
+  std::binary_semaphore gate{0}; // outlives who waits
+  std::atomic<int> turns{0};     // of the circle; below 0 once the job ran
+  test::live_system live{{.workers = 1, .stall_after = 20s}};
+  auto e = live.sys.spawn<echo>();
+  auto w = live.sys.spawn<waiter>(e);
+  auto a = live.sys.spawn<trio>(), b = live.sys.spawn<trio>(),
+       c = live.sys.spawn<trio>();
+  b.ask<&trio::link>(troupe::weak_ref<trio>{a}, c).get();
+  a.ask<&trio::link>(troupe::weak_ref<trio>{}, c).get();
+  std::vector<ref<echo>> flood;
+  for (int i = 0; i < 3'000; ++i)
+    flood.push_back(live.sys.spawn<echo>());
+  w.tell<&waiter::hold>(&gate);
+  // All of it waits in the injection queue, the circle first.
+  a.tell<&trio::go>(b, e, &turns);
+  for (auto& f : flood)
+    f.tell<&echo::one>();
+  gate.release();
+  BOOST_TEST(test::eventually(20s, [&] { return turns < 0; }));
+  // At most 64 of the flood were taken before it.
+  BOOST_TEST(-turns < 10'000);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

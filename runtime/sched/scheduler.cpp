@@ -165,6 +165,7 @@ bool scheduler::look_for_stalls() {
           || awake_.load() < limit_.load())
         continue;
       w.stalled_.store(true);
+      ++stalled_;
       awake_.fetch_sub(1);
       ++stalls_;
       sleeper = take_sleeper_locked();
@@ -176,8 +177,10 @@ bool scheduler::look_for_stalls() {
   if (has_work())
     wake_for_backlog();
   std::lock_guard guard{mutex_};
-  if (awake_.load() > 0 || blocked_.load() > 0 || !injected_.empty()
-      || has_work()) {
+  // A worker that is stalled or blocks may still make work, and then finds the
+  // monitor armed: nobody else takes what is in its slot.
+  if (awake_.load() > 0 || blocked_.load() > 0 || stalled_ > 0
+      || !injected_.empty() || has_work()) {
     quiet_looks_ = 0;
     return true;
   }
@@ -207,8 +210,8 @@ void scheduler::unreserve(std::size_t n) {
 
 bool scheduler::is_idle() const {
   std::lock_guard guard{mutex_};
-  return awake_.load() == 0 && blocked_.load() == 0 && injected_.empty()
-         && !has_work();
+  return awake_.load() == 0 && blocked_.load() == 0 && stalled_ == 0
+         && injected_.empty() && !has_work();
 }
 
 scheduler_counts scheduler::counts() const {

@@ -7,8 +7,9 @@
 //                        ◀──── steal (FIFO) ─┘
 //
 // Protocol:
-// 1. A worker is awake (counted in `awake_`), parked (in `parked_`) or blocked
-//    (inside user code that waits; not counted). At most `limit_` are awake.
+// 1. A worker is awake (counted in `awake_`), parked (in `parked_`), blocked
+//    (inside user code that waits; in `blocked_`) or stalled (see 5; in
+//    `stalled_`). At most `limit_` are awake; none is idle but the parked.
 // 2. Injecting and parking take `mutex_`, so no injected job is missed: a
 //    worker parks only after it saw the queue empty under the lock, an injector
 //    sees under the lock who is parked.
@@ -146,6 +147,7 @@ private:
   std::atomic<int> limit_{1};
   std::atomic<int> blocked_{0}; // workers inside a blocking_section
   std::atomic<bool> stopping_{false};
+  int stalled_ = 0; // under mutex_; workers whose place is taken
   std::uint64_t injected_total_ = 0; // under mutex_
   std::uint64_t stalls_ = 0;         // monitor only
   int quiet_looks_ = 0;              // monitor only

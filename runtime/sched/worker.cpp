@@ -91,10 +91,14 @@ void worker::run_job(caf::resumable* job) {
 }
 
 caf::resumable* worker::next() {
-  if (turn_.load(std::memory_order_relaxed) % fairness_turns == 0) {
-    if (auto* job = parent_.take_injected(nullptr))
-      return job;
-    if (auto* job = deque_.steal())
+  const auto turn = turn_.load(std::memory_order_relaxed);
+  if (turn % fairness_turns == 0) {
+    // Either of the two goes first in its turn: neither starves the other.
+    const auto own_first = turn % (2 * fairness_turns) != 0;
+    auto* job = own_first ? deque_.steal() : parent_.take_injected(nullptr);
+    if (job == nullptr)
+      job = own_first ? parent_.take_injected(nullptr) : deque_.steal();
+    if (job != nullptr)
       return job;
   }
   if (parent_.stopping_.load(std::memory_order_relaxed))
@@ -239,6 +243,7 @@ void worker::yield_place() {
     std::lock_guard guard{p.mutex_};
     if (stalled_.load()) {
       stalled_.store(false);
+      --p.stalled_;
       p.awake_.fetch_add(1);
     }
     if (p.awake_.load() <= p.limit_.load() || p.stopping_.load())
@@ -272,10 +277,12 @@ void worker::enter_blocking() {
     std::lock_guard guard{p.mutex_};
     blocked_ = true;
     p.blocked_.fetch_add(1);
-    if (stalled_.load())
-      stalled_.store(false); // its place is given up already
-    else
+    if (stalled_.load()) { // its place is given up already
+      stalled_.store(false);
+      --p.stalled_;
+    } else {
       p.awake_.fetch_sub(1);
+    }
     if (!p.injected_.empty() || p.has_work())
       next = p.take_sleeper_locked();
   }
