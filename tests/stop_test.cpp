@@ -44,6 +44,16 @@ private:
   std::atomic<int>* handled_;
 };
 
+// Stays in its destructor until the gate is open.
+struct slow_to_go {
+  std::binary_semaphore& entered;
+  std::binary_semaphore& gate;
+  ~slow_to_go() {
+    entered.release();
+    gate.acquire();
+  }
+};
+
 ref<sink> forgotten; // outlives every system and main
 
 // Runs `f` in a child process; its exit status, -1 when it hangs.
@@ -170,6 +180,47 @@ BOOST_AUTO_TEST_CASE(names_a_constructor_in_the_way) {
   BOOST_TEST(refused.load());
   BOOST_TEST(!report.clean);
   BOOST_TEST(to_string(report).find("in a constructor") != std::string::npos);
+}
+
+// The thread that let the last handle go still needs the system then.
+BOOST_AUTO_TEST_CASE(leaves_the_system_to_a_destructor_outside) {
+  std::binary_semaphore entered{0}, gate{0};
+  std::thread outside;
+  {
+    troupe::system sys{{.workers = 1, .log_level = "off"}};
+    auto r = sys.spawn<slow_to_go>(entered, gate);
+    outside = std::thread{[r = std::move(r)]() mutable { r = {}; }};
+    entered.acquire();
+    auto report = sys.stop(20ms);
+    BOOST_TEST(!report.clean);
+    BOOST_TEST(to_string(report).find("slow_to_go#") != std::string::npos);
+    BOOST_TEST(to_string(report).find("in its destructor")
+               != std::string::npos);
+  }
+  gate.release();
+  outside.join();
+}
+
+BOOST_AUTO_TEST_CASE(names_pools_and_blocking_code_in_the_way) {
+  std::binary_semaphore entered[2]{std::binary_semaphore{0},
+                                   std::binary_semaphore{0}};
+  std::counting_semaphore<> gate{0};
+  auto hold = [&](int i) {
+    entered[i].release();
+    gate.acquire();
+  };
+  troupe::system sys{{.workers = 1, .log_level = "off"}};
+  troupe::thread_pool pool{sys};
+  auto task = pool.submit(hold, 0);
+  auto code = troupe::blocking(sys, [&] { hold(1); });
+  for (auto& e : entered)
+    e.acquire();
+  auto text = to_string(sys.stop(20ms));
+  BOOST_TEST(text.find("a thread_pool: 1 task") != std::string::npos, text);
+  BOOST_TEST(text.find("troupe::blocking") != std::string::npos, text);
+  gate.release(2);
+  task.wait();
+  code.wait();
 }
 
 BOOST_AUTO_TEST_CASE(by_an_actor_is_refused) {

@@ -95,6 +95,25 @@ private:
   home_block* home_;
 };
 
+// One of the ends that home_block::ending counts.
+class outside_end {
+public:
+  explicit outside_end(home_block& home)
+    : home_(is_outside(home.rt) ? &home : nullptr) {
+    if (home_ != nullptr)
+      home_->ending.fetch_add(1);
+  }
+  ~outside_end() {
+    if (home_ != nullptr)
+      home_->ending.fetch_sub(1);
+  }
+  outside_end(const outside_end&) = delete;
+  outside_end& operator=(const outside_end&) = delete;
+
+private:
+  home_block* home_;
+};
+
 [[noreturn]] void throw_stopping(const class_info& info) {
   throw closed{"spawn<" + plain_name(info.name) + ">: the system is stopping"};
 }
@@ -495,6 +514,7 @@ bool cell::end_unreachable() {
   auto* b = block();
   if (info().on_stop != nullptr || info().has_self || has(flag_own_thread)) {
     // It ends as itself, in its own turn: a new reference carries it there.
+    outside_end counted{home()};
     b->weak_refs.fetch_add(1, std::memory_order_relaxed);
     set(flag_unreachable | flag_quit); // seen by who locks a weak reference
     b->strong_refs.store(1, std::memory_order_release);
@@ -509,6 +529,7 @@ bool cell::end_unreachable() {
   std::vector<cell*> others;
   ending = &others;
   auto end_one = [](cell& c) {
+    outside_end counted{c.home()};
     context_scope scope{&c, c.home().rt};
     c.set(flag_unreachable);
     c.end(c.why_ended());

@@ -59,6 +59,9 @@ struct home_block {
   // Spawns that threads outside are in; `stop` waits for them, so that none
   // finds the runtime gone. Workers are joined and need no count.
   std::atomic<std::size_t> spawning{0};
+  // Actors that threads outside end: they let the last handle go. Such an actor
+  // is in the list and can't be locked until it is counted here.
+  std::atomic<std::size_t> ending{0};
   std::mutex mutex;
   runtime* rt = nullptr; // under mutex; null once the system is gone
   std::function<void(const dead_letter&)> observer; // under mutex

@@ -563,12 +563,18 @@ drain_report pool_core::shut_down(shutdown_mode mode, std::int64_t limit_ns) {
   for (std::size_t i = 0; i < workers_; ++i) {
     r.done += runners_[i]->counts.done.load();
     r.failed += runners_[i]->counts.failed.load();
-    if (runners_[i]->in_task.load())
-      ++r.running;
   }
+  r.running = running();
   if (has_dropped_.load())
     r.clean = false;
   return r;
+}
+
+std::size_t pool_core::running() const {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < workers_; ++i)
+    n += runners_[i]->in_task.load() ? 1 : 0;
+  return n;
 }
 
 std::uint64_t pool_core::cancelled() const {

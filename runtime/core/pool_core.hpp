@@ -72,6 +72,8 @@ public:
   void orphan();
 
   std::size_t workers() const { return workers_; }
+  /// The workers that are in a task now.
+  std::size_t running() const;
   bool is_current() const;
   void count_elsewhere(pool_task::end how);
   void begin_stoppable(stoppable& s) noexcept;

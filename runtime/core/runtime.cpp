@@ -292,6 +292,7 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   stop_actors(cell::flag_shutdown, false);
   auto gone = [&] {
     return home_->spawning.load() == 0 && live_.size() == 0
+           && home_->ending.load() == 0
            && caf_->registry().running() <= caf_own_;
   };
   if (!await(until, gone)) {
@@ -329,18 +330,21 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
     p->stop();
   }
   // What is left is inside a method that does not return.
-  auto patience = sched::now_ns() + (report_.clean ? 5'000 : 500) * 1'000'000LL;
+  auto least = sched::now_ns()
+               + std::int64_t{report_.clean ? 5'000 : 500} * 1'000'000;
+  auto patience = std::clamp(until, least, sched::never_ns / 2);
   stuck_ = !scheduler_->stop_workers(patience - sched::now_ns());
+  auto blocking_ended = threads_.stop(patience);
+  if (stuck_)
+    report_tasks();
   if (stuck_ && report_.in_the_way.empty()) // else it is one of those
     report_.in_the_way.push_back(
       {.actor = "worker threads", .method = "a task that does not return"});
-  if (!threads_.stop(patience)) {
-    stuck_ = true;
-    if (!threads_.is_idle()) // not only actors, which are named
-      report_.in_the_way.push_back({.actor = "troupe::blocking",
-                                    .method = "a function that does not "
-                                              "return"});
-  }
+  if (!blocking_ended
+      && !threads_.is_idle()) // not only actors, which are named
+    report_.in_the_way.push_back({.actor = "troupe::blocking",
+                                  .method = "a function that does not return"});
+  stuck_ = stuck_ || !blocking_ended;
   // A constructor that a thread outside runs: it finds everything in place.
   stuck_ = !await(patience, [&] { return home_->spawning.load() == 0; })
            || stuck_;
@@ -351,8 +355,13 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
       p->orphan();
     home_->pools.clear();
   }
+  if (!stuck_ && !await(patience, [&] { return end_the_rest(); })) {
+    stuck_ = true;
+    auto late = stragglers(100);
+    report_.in_the_way.insert(report_.in_the_way.end(), late.begin(),
+                              late.end());
+  }
   if (!stuck_) {
-    end_the_rest();
     // No timer fires any more; then nobody may find them.
     scheduler_->timers().stop();
     {
@@ -375,9 +384,21 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
   return report_;
 }
 
+// The tasks of pools that the workers don't come back from.
+void runtime::report_tasks() {
+  const std::lock_guard guard{home_->pools_mutex};
+  for (auto* p : home_->pools)
+    if (auto n = p->running(); n != 0)
+      report_.in_the_way.push_back({.actor = "a thread_pool",
+                                    .method = std::to_string(n)
+                                              + (n == 1 ? " task" : " tasks")
+                                              + " in progress"});
+}
+
 // No thread of ours is left: what has not ended (a worker left before its turn
-// came) ends here, so that forgotten handles find it closed.
-void runtime::end_the_rest() {
+// came) ends here, so that forgotten handles find it closed. False while a
+// thread outside ends one: it lets the last handle go, and needs all this.
+bool runtime::end_the_rest() {
   std::vector<cell*> rest;
   live_.for_each([&](cell& c) {
     if (lock_weak(&c))
@@ -391,6 +412,8 @@ void runtime::end_the_rest() {
     }
     release(c);
   }
+  // In this order: one that was not counted yet was still in the list.
+  return live_.size() == 0 && home_->ending.load() == 0;
 }
 
 // CAF's own end waits for threads of plain CAF actors without a limit, so it
@@ -455,6 +478,8 @@ std::vector<straggler> runtime::stragglers(std::size_t most) {
       s.method = wait;
     } else if (c.is_down()) {
       s.method = "down, to be restarted";
+    } else if (c.block()->strong_refs.load() == 0) {
+      s.method = "in its destructor: its last handle went";
     }
     result.push_back(std::move(s));
   });

@@ -134,7 +134,8 @@ private:
   statistics stats_now();
   std::vector<straggler> stragglers(std::size_t most);
   void stop_actors(std::uint32_t flag, bool kill);
-  void end_the_rest();
+  void report_tasks();
+  bool end_the_rest();
   bool destroy_caf(std::int64_t until);
 
   system& facade_;
