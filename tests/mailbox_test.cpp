@@ -40,6 +40,20 @@ struct held_sink {
   }
 };
 
+// Handles others while one of its methods waits.
+class open_sink : public troupe::reentrant {
+public:
+  void put(int) { ++got_; }
+  // How many have been put when it goes on.
+  troupe::task<int> got_after(troupe::future<void> f) {
+    co_await f;
+    co_return got_;
+  }
+
+private:
+  int got_ = 0;
+};
+
 class forwarder : public troupe::actor {
 public:
   explicit forwarder(ref<sink> to) : to_(to) {}
@@ -206,6 +220,43 @@ BOOST_AUTO_TEST_CASE(never_keeps_a_stop_out) {
     BOOST_TEST(test::eventually(5s, [&] { return !s.to.is_alive(); }));
   }
   BOOST_TEST(live.sys.dead_letters() == 0u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(a_bounded_mailbox)
+
+BOOST_AUTO_TEST_CASE(holds_back_no_reply_to_a_reentrant_actor) {
+  std::binary_semaphore here{0}, gate{0}; // they outlive who waits
+  test::live_system live;
+  auto s = live.sys.spawn<open_sink>(mailbox{.max = 100});
+  troupe::promise<void> reply;
+  auto got = s.ask<&open_sink::got_after>(reply.get_future());
+  s.tell([&](open_sink&) {
+    here.release();
+    gate.acquire();
+  });
+  here.acquire();
+  for (int i = 0; i < 100; ++i)
+    s.tell<&open_sink::put>(i);
+  reply.set_value();
+  gate.release();
+  BOOST_TEST(got.get() <= 2);
+}
+
+// The message is handled before who pushes it is back: what a sanitizer sees.
+BOOST_AUTO_TEST_CASE(may_get_what_alone_keeps_its_actor) {
+  test::live_system live;
+  for (int i = 0; i < 500; ++i) {
+    troupe::promise<int> p;
+    auto s = live.sys.spawn<sink>(mailbox{.max = 10});
+    s.ask([f = p.get_future()](sink&) { (void)f.then([](int) {}); }).get();
+    s.tell<&sink::put>(i);
+    s = {};
+    p.set_value(1);
+  }
+  BOOST_TEST(
+    test::eventually(10s, [&] { return live.sys.stats().actors_alive == 0; }));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -347,6 +347,7 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
   if (w == nullptr)
     at.since.store(sched::coarse_now_ns(), std::memory_order_relaxed);
   std::size_t handled = 0;
+  auto box_next = true; // the box and the inbox go by turns
   auto result = awaiting_message;
   for (;;) {
     if (has(ends)) [[unlikely]] {
@@ -361,8 +362,11 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
     }
     if (!is_suspended()) {
       auto* e = pop_pending();
-      if (e == nullptr && has(flag_bounded))
+      if (e == nullptr && has(flag_bounded)
+          && (box_next || inbox_.size() == 0)) {
         e = extras().box->take();
+        box_next = false;
+      }
       if (e != nullptr) {
         run_message(e, at);
         handled += 1 + std::exchange(current.also_handled, 0);
@@ -370,6 +374,7 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
       }
     }
     envelope* urgent = nullptr;
+    box_next = true;
     if (take_inbox(urgent)) {
       if (refuses()) [[unlikely]]
         drop_pending();
