@@ -191,6 +191,24 @@ public:
   }
 };
 
+// Stops itself before it is whole.
+struct stillborn : troupe::actor {
+  stillborn() { stop(); }
+};
+
+// A base that comes before `actor` and spawns.
+struct spawning_base {
+  explicit spawning_base(troupe::system& sys)
+    : first(sys.spawn<counter>()),
+      second(sys.spawn<counter>()) {}
+  ref<counter> first, second;
+};
+
+struct spawning : spawning_base, troupe::actor {
+  explicit spawning(troupe::system& sys) : spawning_base(sys) {}
+  ref<spawning> me() { return self(); }
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_CASE(smoke) {
@@ -435,6 +453,21 @@ BOOST_AUTO_TEST_CASE(that_stops_itself_in_a_batch_drops_the_rest) {
     return life.text() == "made;start;leaving;stop: normal;gone;";
   }));
   BOOST_TEST(live.sys.dead_letters() == 100u);
+}
+
+BOOST_AUTO_TEST_CASE(may_be_over_with_its_constructor) {
+  test::live_system live;
+  auto a = live.sys.spawn<stillborn>();
+  auto b = live.sys.spawn<stillborn>(troupe::on_thread{});
+  auto c = live.sys.spawn<stillborn>(troupe::mailbox{.max = 4});
+  for (auto& r : {a, b, c})
+    BOOST_TEST(test::eventually(5s, [&] { return !r.is_alive(); }));
+}
+
+BOOST_AUTO_TEST_CASE(knows_itself_though_a_base_spawns_first) {
+  test::live_system live;
+  auto a = live.sys.spawn<spawning>(live.sys);
+  BOOST_TEST((a.ask<&spawning::me>().get() == a));
 }
 
 BOOST_AUTO_TEST_CASE(knows_itself_if_it_was_spawned) {

@@ -195,7 +195,9 @@ cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o) {
   outside_spawn counted{rt.home()};
   auto* c = cell::make(rt, info, o);
   counted.go_on();
-  constructing = info.has_self ? c : nullptr;
+  // It may be spawned by a base that comes before `actor`: that one goes on
+  // being made after it. The link is free until it is listed.
+  c->next_live = std::exchange(constructing, info.has_self ? c : nullptr);
   return c;
 }
 
@@ -204,13 +206,13 @@ void* object_of(cell* c) noexcept {
 }
 
 void abandon_cell(cell* c) noexcept {
-  constructing = nullptr;
+  constructing = c->next_live;
   outside_spawn counted{c->home()};
   c->abandon();
 }
 
 void commit_cell(cell* c, envelope* first) {
-  constructing = nullptr;
+  constructing = std::exchange(c->next_live, nullptr);
   outside_spawn counted{c->home()};
   auto& rt = *c->home().rt;
   auto cancel = [&] {
@@ -249,8 +251,8 @@ void cell::begin(envelope* first) {
     first->next = first;
     append_pending(first, first, 1);
     schedule();
-  } else if (!try_rest()) {
-    schedule();
+  } else if (has(flag_quit | flag_killed) || !try_rest()) {
+    schedule(); // its constructor may have stopped it
   }
 }
 
