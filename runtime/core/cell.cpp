@@ -571,10 +571,13 @@ void cell::ring() {
 bool cell::push_system(envelope* e) {
   if (!has(flag_bounded))
     return push(e, false);
-  if (extras().box->offer(e) != bounded_box::verdict::taken)
-    return false;
-  ring();
-  return true;
+  // Held: `e` may hold the last reference, and is handled as soon as it is in.
+  retain(this);
+  auto taken = extras().box->offer(e) == bounded_box::verdict::taken;
+  if (taken)
+    ring();
+  release(this);
+  return taken;
 }
 
 void cell::push_stop() {

@@ -41,7 +41,9 @@ void cell::schedule() {
 
 void cell::schedule_owning() {
   if (has(flag_own_thread)) {
-    extras().thread->wake();
+    // Held: once woken, the actor may end and free itself and the extras.
+    auto thread = extras().thread;
+    thread->wake();
     return;
   }
   auto* w = sched::worker::current();
