@@ -322,7 +322,7 @@ void cell::fail(std::exception_ptr e) noexcept {
   auto& x = extras();
   report_actor_failure(*this, current.op == nullptr ? "" : current.op->name, e);
   if (!x.failure)
-    x.failure = std::move(e);
+    set_failure(std::move(e));
   set(flag_quit);
 }
 
@@ -404,10 +404,11 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
 stop_reason cell::why_ended() {
   stop_reason r;
   auto* x = extras_or_null();
-  if (has(flag_down)) {
-    std::lock_guard guard{x->restart->mutex};
+  std::unique_lock<std::mutex> guard;
+  if (x != nullptr && x->restart)
+    guard = std::unique_lock{x->restart->mutex};
+  if (has(flag_down))
     return x->restart->last;
-  }
   if (x != nullptr && x->failure) {
     r.kind = stop_reason::failed;
     r.error = x->failure;
@@ -420,6 +421,22 @@ stop_reason cell::why_ended() {
     r.kind = stop_reason::unreachable;
   }
   return r;
+}
+
+stop_reason cell::why_told() {
+  if (!has(flag_restartable) || has(flag_told))
+    return why_ended();
+  auto& part = *extras_or_null()->restart;
+  std::lock_guard guard{part.mutex};
+  return part.last;
+}
+
+void cell::set_failure(std::exception_ptr e) noexcept {
+  auto& x = extras();
+  std::unique_lock<std::mutex> guard;
+  if (x.restart)
+    guard = std::unique_lock{x.restart->mutex};
+  std::swap(x.failure, e); // what was there goes without the lock
 }
 
 void cell::destroy_object() noexcept {

@@ -237,6 +237,8 @@ public:
   bool end_unreachable();
   /// Why it ends or has ended, by its flags.
   stop_reason why_ended();
+  /// The end that monitors were told of, though it may be up again.
+  stop_reason why_told();
 
 private:
   using inbox = basic_inbox<envelope>;
@@ -253,6 +255,7 @@ private:
   void drop_inbox(inbox::word then);
   void tell_monitors(const stop_reason& reason);
   void destroy_object() noexcept;
+  void set_failure(std::exception_ptr e) noexcept;
 
   inbox inbox_;                 // as if running, until `begin`
   envelope* pending_ = nullptr; // the last of a ring; its next is the first

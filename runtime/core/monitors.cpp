@@ -36,7 +36,7 @@ void tell(cell& watcher, std::uint64_t incarnation, cell& ended) {
   down d;
   d.id = id_of(&ended);
   d.name = plain_name(ended.info().name);
-  d.reason = ended.why_ended();
+  d.reason = ended.why_told();
   auto* m = new down_message{std::move(d), incarnation};
   if (!watcher.push_system(m))
     delete m;

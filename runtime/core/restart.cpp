@@ -110,8 +110,8 @@ bool cell::come_down() {
       x.restart->calls == calls_during_restart::queued ? 0 : inbox::refusing);
     destroy_object();
     current.ending = false;
-    x.failure = nullptr;
     tell_monitors(reason);
+    set_failure(nullptr); // who asks from now on gets the reason
   }
   clear(flag_quit | flag_killed);
   // An order to look that came before the inbox was emptied went with it.
