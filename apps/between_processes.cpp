@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// between_processes: what processes share: queue, semaphore, event, pipe,
-// memory
+// between_processes: a queue, an event, a pipe and memory for processes
 //
 // Whoever is spawned `in_process` lives in a process of its own. Handles are
 // given to its methods like any value, and mean the same there as here.
@@ -240,8 +239,8 @@ int main(int argc, char** argv) {
     argc, argv, [](troupe::system& sys, std::span<char*> args) {
       settings s;
       CLI::App app{
-        "between_processes: what processes share: queue, semaphore, event, "
-        "pipe, memory.\n\nIt teaches: handles are given to actors in other "
+        "between_processes: a queue, an event, a pipe and memory for "
+        "processes.\n\nIt teaches: handles are given to actors in other "
         "processes like any value; a blob\nis memory that processes share; an "
         "initializer prepares the workers of a pool.\nExit codes: 0 all came "
         "out as it should, 1 not, 2 a bad option."};

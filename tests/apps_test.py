@@ -451,7 +451,7 @@ def the_script():
 
 
 def opening_lines():
-    for name in ("factorial", "hello", "tour"):
+    for name in ("between_processes", "factorial", "hello", "tour"):
         source = (ROOT / f"apps/{name}.cpp").read_text()
         first = re.search(rf"^// ({name}: .*)$", source, re.M)[1]
         code, out, err = run(name, "--help")
