@@ -839,6 +839,22 @@ BOOST_AUTO_TEST_CASE(is_never_less_patient_than_two_heartbeats) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+BOOST_AUTO_TEST_SUITE(the_loop)
+
+BOOST_AUTO_TEST_CASE(goes_on_while_a_helper_is_off_its_core) {
+  live_system live{test::with_keys({.workers = 1})};
+  auto& loop = troupe::nodes::host::of(live.sys.runtime()).loop();
+  std::atomic<bool> done{false};
+  // It helps, and does something else for long.
+  loop.help(1'000'000'000, [&] {
+    loop.post([&] { done.store(true); });
+    BOOST_TEST(eventually(10s, [&] { return done.load(); }));
+    return true;
+  });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_AUTO_TEST_SUITE(nodes)
 
 BOOST_AUTO_TEST_CASE(that_connect_to_each_other_at_once_both_serve) {

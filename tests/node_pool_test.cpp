@@ -188,6 +188,42 @@ BOOST_AUTO_TEST_CASE(get_no_more_than_run_there_and_the_least_loaded_first) {
   BOOST_TEST(value(g.through) == 19u);
 }
 
+BOOST_AUTO_TEST_CASE(that_is_taken_out_and_put_back_serves_at_once) {
+  cluster c{1};
+  node_pool pool{
+    c.live.sys,
+    {.nodes = c.nodes, .workers = 2, .patience = troupe::no_deadline}};
+  gated g;
+  auto running = pool.submit(fn<&pass_through>, g.inside, g.gate, g.through);
+  BOOST_TEST(eventually(5s, [&] { return value(g.inside) == 1; }));
+  pool.remove(c.nodes[0]);
+  auto waiting = pool.submit(fn<&test::square>, 3);
+  BOOST_TEST(!waiting.wait_for(20ms));
+  pool.add(c.nodes[0]);
+  BOOST_TEST(waiting.get_for(10s) == 9); // beside the one that runs
+  g.open();
+  running.get();
+}
+
+BOOST_AUTO_TEST_CASE(that_refuses_to_say_how_large_it_is_is_asked_again) {
+  // Its only call is taken while it is asked.
+  node_process process{{"--troupe-node-calls-max=1"}};
+  live_system live{test::with_keys()};
+  const auto n = live.sys.connect(process.address());
+  gated g;
+  node_pool small{live.sys, {.nodes = {n}, .workers = 1}};
+  auto running = small.submit(fn<&pass_through>, g.inside, g.gate, g.through);
+  BOOST_TEST(eventually(5s, [&] { return value(g.inside) == 1; }));
+  node_pool pool{live.sys, {.nodes = {n}}};
+  auto waiting = pool.submit(fn<&test::square>, 3);
+  BOOST_TEST(!waiting.wait_for(50ms));
+  BOOST_TEST(pool.stats().nodes == 0u);
+  g.open();
+  running.get();
+  BOOST_TEST(waiting.get_for(10s) == 9);
+  BOOST_TEST(pool.stats().workers == 2u);
+}
+
 BOOST_AUTO_TEST_CASE(may_join_and_leave_while_it_runs) {
   cluster c{1};
   node_pool pool{c.live.sys, {.workers = 1}};

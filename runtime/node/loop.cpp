@@ -134,8 +134,7 @@ void loop::run() {
   auto busy_at = sched::now_ns();
   while (!over_.load()) {
     if (nap()) {
-      if (helpers_.load() == 0)
-        try_turn();
+      try_turn(); // a helper may have lost its core between two turns
       busy_at = sched::now_ns();
       continue;
     }

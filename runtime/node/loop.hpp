@@ -15,8 +15,9 @@
 //      the other.
 //   3. While there are helpers, or were a moment ago, the thread naps instead
 //      and looks after the loop only now and then: a call and its answer then
-//      need no hand-over. A helper that leaves without what it waited for wakes
-//      it.
+//      need no hand-over. It does so whether or not there are helpers: one that
+//      the system has taken off its core between two turns drives nobody. A
+//      helper that leaves without what it waited for wakes it.
 #pragma once
 
 #include "sched/adaptive_mutex.hpp"

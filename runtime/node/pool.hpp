@@ -75,9 +75,10 @@ private:
     std::size_t workers = 0;                 // 0: not known yet
     bool ready = false;
     bool leaving = false;
-    std::uint64_t setup = 0;     // the call that asks how many workers
-    std::int64_t rest_until = 0; // it has refused a task
-    std::uint64_t used = 0;      // when, for turns
+    std::uint64_t setup = 0;          // the call that asks how many workers
+    std::int64_t asks_at = INT64_MAX; // again, since that was refused
+    std::int64_t rest_until = 0;      // it has refused a task
+    std::uint64_t used = 0;           // when, for turns
     std::uint64_t answered = 0, lost = 0;
     std::unordered_map<std::uint64_t, remote_task*> calls;
   };
@@ -124,6 +125,7 @@ private:
   void dispatch(verdicts& out);
   bool send(place& p, remote_task& t, std::int64_t now);
   void ask_for_workers(place& p);
+  void ask_again(std::int64_t now);
   void take_workers(place& p, const wire::frame_header& head,
                     std::span<const std::byte> payload);
   void lose(place& p, remote_task& t, const std::exception_ptr& why,

@@ -50,6 +50,7 @@ void node_pool_core::tick() {
   const auto now = sched::now_ns();
   next_tick_ = INT64_MAX;
   give_up_late(now, out);
+  ask_again(now);
   dispatch(out);
   if (!queue_.empty() && is_alone()) {
     const auto until = after(alone_since_, options_.patience.ns());

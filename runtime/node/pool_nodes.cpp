@@ -16,6 +16,8 @@ namespace troupe::detail {
 namespace {
 
 constexpr std::size_t gone_max = 100;
+// After it would not say how many workers it has.
+constexpr std::int64_t ask_again_ns = 100'000'000;
 
 // Runs at the node.
 std::uint64_t workers_here() {
@@ -31,11 +33,12 @@ const wire::entry& workers_question() {
 void node_pool_core::add(const node& n) {
   auto& core = n.checked();
   {
-    const std::lock_guard guard{mutex_};
+    section locked{*this};
     if (closed_)
       std::rethrow_exception(why_closed());
     if (auto* p = find(core)) {
       p->leaving = false;
+      dispatch(locked.out); // its session is no news to us
     } else {
       auto made = std::make_unique<place>();
       made->number = ++last_place_;
@@ -71,6 +74,7 @@ void node_pool_core::came_up(node_core& n, std::shared_ptr<nodes::session> s) {
 }
 
 void node_pool_core::ask_for_workers(place& p) {
+  p.asks_at = INT64_MAX;
   try {
     p.setup = p.session->send_task(self(), {.name = workers_question().id()},
                                    {});
@@ -81,6 +85,12 @@ void node_pool_core::ask_for_workers(place& p) {
 
 void node_pool_core::take_workers(place& p, const wire::frame_header& head,
                                   std::span<const std::byte> payload) {
+  p.setup = 0;
+  if ((head.flags & nodes::flag_unbegun) != 0) { // it is busy, or leaves
+    p.asks_at = after(sched::now_ns(), ask_again_ns);
+    tick_by(p.asks_at);
+    return;
+  }
   std::uint64_t n = 1;
   try {
     if (head.kind != wire::frame_kind::result)
@@ -92,9 +102,19 @@ void node_pool_core::take_workers(place& p, const wire::frame_header& head,
     log().warn("node_pool: node {}: {}; it gets one task at a time",
                p.node->address(), e.what());
   }
-  p.setup = 0;
   p.workers = std::clamp<std::size_t>(n, 1, workers_most);
   p.ready = true;
+}
+
+void node_pool_core::ask_again(std::int64_t now) {
+  for (auto& p : places_)
+    if (p->asks_at > now) {
+      tick_by(p->asks_at);
+    } else {
+      p->asks_at = INT64_MAX;
+      if (p->session != nullptr && !p->session->is_leaving())
+        ask_for_workers(*p);
+    }
 }
 
 void node_pool_core::went_for_good(node_core& n,
@@ -119,6 +139,7 @@ void node_pool_core::on_end(nodes::session& from,
   p->session = nullptr;
   p->ready = false;
   p->setup = 0;
+  p->asks_at = INT64_MAX;
   last_loss_ = why;
   std::vector<remote_task*> victims;
   for (auto& [call, t] : std::exchange(p->calls, {}))

@@ -63,10 +63,12 @@ struct ref_request final : core::state<void>, core::pooled {
     self.set();
   }
 
-  // Late: what comes now is nobody's.
+  // Late: what comes now is nobody's, and what has just come is let go.
   void give_up() {
     const std::lock_guard guard{mutex};
     stand_in = nullptr;
+    if (number != 0)
+      road->forget(number);
   }
 
   static void destroy(core::state_base* s) noexcept;

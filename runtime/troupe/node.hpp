@@ -15,7 +15,7 @@
 //          old handles; `node` itself connects again, with growing pauses.
 //          An actor that was spawned from here and that nobody there has a
 //          handle to ends with the connection.
-// Who may call: anybody, from any thread.
+// Who may call: any thread. Asks in a circle over nodes end by deadlines only.
 #pragma once
 
 #include <cstdint>
