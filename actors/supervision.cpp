@@ -63,11 +63,15 @@ std::chrono::nanoseconds supervision::delay_of(std::size_t nth,
                                                double random) const {
   if (nth <= 1)
     return {};
-  auto wait = static_cast<double>(backoff_.first.count())
-              * std::pow(backoff_.factor, static_cast<double>(nth - 2));
-  wait = std::min(wait, static_cast<double>(backoff_.max.count()));
+  // Above 2^63 ns the power says no more, and 0 times infinity is no number.
+  auto power = std::min(std::pow(backoff_.factor, static_cast<double>(nth - 2)),
+                        0x1p63);
+  auto wait = std::min(static_cast<double>(backoff_.first.count()) * power,
+                       static_cast<double>(backoff_.max.count()));
   wait *= 1 + backoff_.jitter * (2 * random - 1);
-  return std::chrono::nanoseconds{static_cast<std::int64_t>(wait)};
+  constexpr auto most = 0x1p62; // jitter may go beyond a large max
+  return std::chrono::nanoseconds{
+    static_cast<std::int64_t>(std::min(wait, most))};
 }
 
 } // namespace troupe

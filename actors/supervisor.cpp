@@ -108,6 +108,60 @@ private:
     std::make_shared<detail::kept_children>();
 };
 
+// What stop returns: the result of the ask, but one that has ended has done
+// what it was asked for.
+struct stop_state final : detail::state<void>, detail::waiter, detail::pooled {
+  const detail::state_ptr<detail::state<void>> from;
+
+  explicit stop_state(const future<void>& asked)
+    : state(&table),
+      waiter(&pass),
+      from(asked.shared_state()) {
+    due = from->due;
+    what = from->what;
+    claim(); // so that a cancel comes to request_stop
+  }
+
+  static void pass(detail::waiter* w, detail::state_base& s) noexcept {
+    const detail::state_ptr<stop_state> self{static_cast<stop_state*>(w)};
+    detail::pass_on_unseen(*self);
+    s.observed.store(true, std::memory_order_relaxed);
+    switch (s.at.load(std::memory_order_acquire)) {
+      case detail::phase::value:
+        self->set();
+        break;
+      case detail::phase::cancelled:
+        if (self->begin_settle())
+          self->finish(detail::phase::cancelled);
+        break;
+      default:
+        if (has_stopped(s.failure))
+          self->set();
+        else
+          self->fail(s.failure);
+    }
+  }
+
+  static bool has_stopped(const std::exception_ptr& e) noexcept {
+    try {
+      std::rethrow_exception(e);
+    } catch (const actor_stopped&) {
+      return true;
+    } catch (...) {
+      return false;
+    }
+  }
+
+  static void destroy_it(detail::state_base* s) noexcept {
+    delete static_cast<stop_state*>(s);
+  }
+  static void cancel_it(detail::state_base* s) noexcept {
+    static_cast<stop_state*>(s)->from->cancel();
+  }
+  static constexpr detail::state_ops table{.destroy = &destroy_it,
+                                           .request_stop = &cancel_it};
+};
+
 const char* name_of(strategy_kind s) {
   switch (s) {
     case strategy_kind::one_for_one:
@@ -205,7 +259,14 @@ future<supervisor_state> supervisor::state() const {
 }
 
 future<void> supervisor::stop() const {
-  return ask<&supervisor_actor::stop_all>();
+  auto asked = ask<&supervisor_actor::stop_all>();
+  auto* s = new stop_state{asked};
+  future<void> result{detail::state_ptr<detail::state<void>>{s}};
+  s->retain(); // for the link
+  detail::pass_on(*s, *s->from);
+  if (!s->from->add_waiter(*s))
+    stop_state::pass(s, *s->from);
+  return result;
 }
 
 std::string supervisor::tree() const {

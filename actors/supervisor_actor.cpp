@@ -113,21 +113,24 @@ void supervisor_actor::on_start() {
 }
 
 future<void> supervisor_actor::stop_all() {
-  auto answer = std::make_shared<promise<void>>(answer_later<void>());
+  auto result = stoppers_.park();
   is_ending_ = true;
-  begin({.then = [this, answer] {
-    begin({.stop = up_in_reverse(), .then = [this, answer] {
+  if (std::exchange(is_stopping_all_, true))
+    return result; // it ends with the first one
+  begin({.then = [this] {
+    begin({.stop = up_in_reverse(), .then = [this] {
              end_children();
-             answer->try_set_value();
+             stoppers_.serve_all();
              me_ = {};
              stop();
            }});
   }});
-  return answer->get_future();
+  return result;
 }
 
 // However it ends, no child goes on without it.
 void supervisor_actor::on_stop(const stop_reason&) {
+  stoppers_.serve_all();
   end_children();
   for (auto& c : up_in_reverse())
     c->slot->kill();
@@ -228,16 +231,22 @@ void supervisor_actor::launch(const child_ptr& c) {
   c->slot->watch(*this);
 }
 
-void supervisor_actor::relaunch(const child_ptr& c, started_function then) {
+void supervisor_actor::relaunch(const child_ptr& c, started_function then,
+                                started_function answer) {
   if (c->is_stuck) {
-    then(std::make_exception_ptr(
-      error{c->slot->describe() + " was stopped and has not ended"}));
+    auto e = std::make_exception_ptr(
+      error{c->slot->describe() + " was stopped and has not ended"});
+    then(e);
+    if (answer)
+      answer(e);
     return;
   }
   c->at = child_phase::starting;
   static_cast<void>(
-    c->slot->restart().then([this, c, then](const future<void>& done) {
+    c->slot->restart().then([this, c, then, answer](const future<void>& done) {
       on_started(c, done.exception(), then);
+      if (answer)
+        answer(done.exception());
     }));
 }
 
@@ -256,12 +265,15 @@ void supervisor_actor::on_started(const child_ptr& c,
     else
       c->slot->stop();
   }
-  if (was == child_phase::starting)
+  if (was == child_phase::starting) {
     then(error);
-  else if (c->is_stuck)
+  } else if (c->is_stuck) {
     c->is_stuck = !error;
-  else if (error)
+    if (error)
+      c->slot->park(); // as in on_down
+  } else if (error) {
     advance();
+  }
 }
 
 void supervisor_actor::restart_alone(const child_ptr& c) {
@@ -498,9 +510,12 @@ std::shared_ptr<child_slot> supervisor_actor::find(const std::string& name) {
 future<void> supervisor_actor::start_child(child_spec spec) {
   if (is_ending_)
     throw closed{"supervisor::start_child: it is stopping"};
+  // What those that are there needed may have gone meanwhile.
   supervisor_spec all = spec_;
-  for (auto& c : children_)
+  for (auto& c : children_) {
     all.children.push_back(c->spec);
+    all.children.back().needs.clear();
+  }
   all.children.push_back(spec);
   if (auto fault = first_fault(all); !fault.empty())
     throw bad_argument{"supervisor::start_child: " + fault};
@@ -519,7 +534,9 @@ future<void> supervisor_actor::stop_child(std::string name) {
   auto answer = std::make_shared<promise<void>>(answer_later<void>());
   if (c->at == child_phase::waiting)
     c->at = child_phase::down;
-  begin({.stop = {c}, .then = [c, answer] {
+  begin({.stop = {c}, .then = [this, c, answer] {
+           // An end of its own that was to be decided upon after this.
+           std::erase_if(ended_, [&](const ended& e) { return e.child == c; });
            if (c->slot->is_made())
              c->slot->park();
            answer->try_set_value();
@@ -533,7 +550,11 @@ future<void> supervisor_actor::restart_child(std::string name) {
   if (c->at == child_phase::waiting)
     c->at = child_phase::down;
   begin({.stop = {c}, .then = [this, c, answer] {
-           relaunch(c, [answer](const std::exception_ptr& e) {
+           auto down_if = [c](const std::exception_ptr& e) {
+             if (e)
+               c->slot->park();
+           };
+           relaunch(c, down_if, [answer](const std::exception_ptr& e) {
              if (e)
                answer->try_set_exception(e);
              else

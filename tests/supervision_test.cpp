@@ -162,6 +162,15 @@ BOOST_AUTO_TEST_CASE(grows_from_the_second_restart_to_its_maximum) {
       (s.on_exit(0, exit_kind::failed, start, 0.9, all).delay == expected));
 }
 
+BOOST_AUTO_TEST_CASE(of_0_stays_0_however_often) {
+  supervision s{
+    troupe::one_for_one, 5000, 5s, {.first = 0ms, .max = 1s, .jitter = 0.2}};
+  std::vector<supervision::child_state> all{{troupe::permanent, false}};
+  for (int i = 0; i < 2000; ++i)
+    BOOST_TEST_REQUIRE(
+      (s.on_exit(0, exit_kind::failed, start, 0.9, all).delay == 0ms));
+}
+
 BOOST_AUTO_TEST_CASE(jitter_stays_in_its_range) {
   for (double random : {0.0, 0.5, 1.0}) {
     supervision s{

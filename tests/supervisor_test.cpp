@@ -65,6 +65,21 @@ struct starts_sometimes {
   void fail() { throw std::runtime_error{"on demand"}; }
 };
 
+// Its first constructor is quick, the others wait for `go`.
+class gated {
+public:
+  struct gate {
+    std::atomic<int> made{0};
+    std::atomic<bool> go{false};
+  };
+  explicit gated(gate* g) {
+    if (g->made++ > 0)
+      while (!g->go)
+        std::this_thread::yield();
+  }
+  void poke() {}
+};
+
 class blocker {
 public:
   explicit blocker(std::atomic<bool>* go) : go_(go) {}
@@ -497,7 +512,90 @@ BOOST_AUTO_TEST_CASE(come_and_go_by_name) {
   BOOST_CHECK_THROW((void)sup.child<counter>("c"), troupe::bad_argument);
 }
 
+BOOST_AUTO_TEST_CASE(one_that_was_stopped_after_its_crash_stays_down) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  std::atomic<bool> go{false};
+  auto sup = live.sys.supervise(
+    {.intensity = 10,
+     .children = {troupe::child<blocker>("slow", troupe::permanent, &go),
+                  troupe::child<counter>("quick", troupe::permanent)}});
+  sup.child<blocker>("slow").tell<&blocker::block>();
+  auto slow = sup.stop_child("slow");
+  auto c = sup.child<counter>("quick");
+  c.tell<&counter::fail>();
+  BOOST_TEST(
+    eventually(5s, [&] { return !sup.state().get().children[1].is_running; }));
+  auto quick = sup.stop_child("quick"); // its end waits to be decided upon
+  go = true;
+  slow.get();
+  quick.get();
+  BOOST_CHECK_THROW((void)c.ask<&counter::value>().get(),
+                    troupe::actor_stopped);
+  BOOST_TEST(troupe::starts(c) == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(each_restart_is_answered_though_the_next_is_on) {
+  live_system live;
+  gated::gate g;
+  auto sup = live.sys.supervise(
+    {.children = {troupe::child<gated>("g", troupe::permanent, &g)}});
+  auto first = sup.restart_child("g");
+  BOOST_TEST(eventually(5s, [&] { return g.made == 2; }));
+  auto second = sup.restart_child("g"), third = sup.restart_child("g");
+  BOOST_TEST(sup.state().get().children.size() == 1u); // they have arrived
+  g.go = true;
+  first.get();
+  second.get();
+  third.get();
+  sup.child<gated>("g").ask<&gated::poke>().get();
+}
+
+BOOST_AUTO_TEST_CASE(one_whose_restart_throws_refuses_calls) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  std::atomic<int> left{1};
+  auto sup = live.sys.supervise({.children = {troupe::child<starts_sometimes>(
+                                   "s", troupe::permanent, &left)}});
+  auto s = sup.child<starts_sometimes>("s");
+  BOOST_CHECK_THROW(sup.restart_child("s").get(), std::runtime_error);
+  BOOST_CHECK_THROW(s.within(5s).ask<&starts_sometimes::fail>().get(),
+                    troupe::actor_stopped);
+  left = 1;
+  sup.restart_child("s").get();
+  BOOST_TEST(troupe::starts(s) == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(come_though_what_others_needed_has_gone) {
+  live_system live;
+  auto b = troupe::child<counter>("b", troupe::permanent);
+  b.needs = {"a"};
+  auto sup = live.sys.supervise(
+    {.children = {troupe::child<counter>("a", troupe::temporary), b}});
+  sup.remove_child("a").get();
+  sup.start_child(troupe::child<counter>("c", troupe::permanent)).get();
+  auto d = troupe::child<counter>("d", troupe::permanent);
+  d.needs = {"a"};
+  BOOST_CHECK_THROW(sup.start_child(d).get(), troupe::bad_argument);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_CASE(stopping_a_tree_again_does_nothing) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  auto sup = live.sys.supervise(
+    {.children = {troupe::child<counter>("c", troupe::permanent)}});
+  auto first = sup.stop(), second = sup.stop();
+  first.get();
+  second.get();
+  sup.stop().get();
+  // One that gives up has stopped as well.
+  auto weak = live.sys.supervise(
+    {.intensity = 0,
+     .children = {troupe::child<counter>("c", troupe::permanent)}});
+  auto c = weak.child<counter>("c");
+  c.tell<&counter::fail>();
+  weak.stop().get();
+  weak.stop().get();
+}
 
 BOOST_AUTO_TEST_CASE(a_tree_outlives_its_handles_but_not_its_system) {
   troupe::ref<counter> c;

@@ -80,6 +80,7 @@ public:
   future<void> stop_child(std::string name) const;
 
   /// Starts a child that is down, or stops and starts it.
+  /// Errors: what its start throws; then it is down, and calls to it fail.
   future<void> restart_child(std::string name) const;
 
   /// Stops a child and forgets it.
@@ -92,7 +93,7 @@ public:
   ///   |- counter  permanent  running  counter#12  2 starts
   std::string tree() const;
 
-  /// Stops the children in reverse, then the supervisor.
+  /// Stops the children in reverse, then the supervisor. Idempotent.
   future<void> stop() const;
 
 private:

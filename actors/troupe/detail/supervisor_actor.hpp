@@ -219,7 +219,9 @@ private:
   void end_children();
   void fail_with(const std::exception_ptr& e);
   void launch(const child_ptr& c); // the first time; throws
-  void relaunch(const child_ptr& c, started_function then);
+  // `answer` is told in any case, `then` unless a stop came in between.
+  void relaunch(const child_ptr& c, started_function then,
+                started_function answer = {});
   void on_started(const child_ptr& c, const std::exception_ptr& error,
                   const started_function& then);
   void restart_alone(const child_ptr& c);
@@ -244,6 +246,8 @@ private:
   bool is_advancing_ = false;
   bool is_ending_ = false;
   std::deque<ended> ended_; // while a job is on
+  waiting_line<void> stoppers_;
+  bool is_stopping_all_ = false;
   std::uint64_t restarts_ = 0;
   std::uint64_t seed_;
   ref<supervisor_actor> me_; // until it ends, see Lifetime
