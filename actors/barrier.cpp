@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "troupe/barrier.hpp"
 
+#include <algorithm>
+#include <chrono>
+
 #include "troupe/deadline.hpp"
+#include "troupe/detail/count.hpp"
 #include "troupe/system.hpp"
 #include "troupe/waiting_line.hpp"
 
@@ -12,8 +16,9 @@ namespace detail {
 class barrier_actor : public actor {
 public:
   explicit barrier_actor(std::size_t parties) : parties_(parties) {
-    if (parties == 0)
-      throw bad_argument{"barrier of 0 parties; the least is 1"};
+    if (parties == 0 || parties > count_max)
+      throw bad_argument{"barrier of " + as_written(parties) + " parties; "
+                         + least_and_most(1)};
   }
 
   future<std::size_t> arrive() {
@@ -45,12 +50,17 @@ public:
   }
 
   void close() {
-    ++meetings_;
+    end_meeting();
     is_closed_ = true;
     line_.fail_all(closed{"barrier::arrive_and_wait: it was closed"});
   }
 
 private:
+  using clock = std::chrono::steady_clock;
+  static constexpr auto never = clock::time_point::max();
+  static constexpr clock::duration pause_least = std::chrono::milliseconds{10};
+  static constexpr clock::duration pause_most = std::chrono::seconds{1};
+
   // All are looked at when the last one comes, and before whenever the line has
   // doubled, so that a round costs no more than its parties.
   bool shall_look() {
@@ -64,14 +74,14 @@ private:
 
   void release() {
     ++round_;
-    ++meetings_;
+    end_meeting();
     std::size_t place = 0;
     for (; !line_.empty(); line_.pop())
       line_.front().answer.try_set_value(place++);
   }
 
   void break_all(std::string why) {
-    ++meetings_;
+    end_meeting();
     is_broken_ = true;
     why_ = std::move(why);
     line_.fail_all(broken_barrier{why_});
@@ -86,31 +96,54 @@ private:
                 + std::to_string(parties_) + " were there");
   }
 
-  // Looks once this party's deadline has passed, if its round is still on.
-  void watch() {
-    auto left = remaining();
-    if (left != std::chrono::nanoseconds::max())
-      look_in(left);
+  // Met, broken or closed: what comes is another meeting.
+  void end_meeting() {
+    first_due_ = never;
+    pause_ = pause_least;
   }
 
-  // Our timer may come before the one that ends the ask: then once more.
-  void look_in(std::chrono::nanoseconds d) {
-    after(d, [this, meeting = meetings_] {
-      if (meeting == meetings_)
-        look_for_quitters();
-      if (meeting == meetings_)
-        look_in(std::chrono::milliseconds{1});
-    });
+  // Looks at the first deadline of this meeting and, for those that cancel,
+  // which nobody tells us, also before: less and less often.
+  void watch() {
+    auto now = clock::now();
+    if (auto left = remaining(); left < never - now)
+      first_due_ = std::min(first_due_, now + left);
+    look_by(now, std::min(first_due_, now + pause_));
+  }
+
+  // One timer for all meetings: it is set anew only for an earlier time, so
+  // that a round that is soon over starts none.
+  void look_by(clock::time_point now, clock::time_point at) {
+    if (at >= look_next_)
+      return;
+    timer_.cancel();
+    look_next_ = at;
+    timer_ = after(at - now, [this] { look(); });
+  }
+
+  void look() {
+    look_next_ = never;
+    look_for_quitters();
+    if (line_.empty())
+      return;
+    pause_ = std::min(2 * pause_, pause_most);
+    // Our timer may come before the one that ends the ask: then once more.
+    auto now = clock::now();
+    auto soon = now + std::chrono::milliseconds{1};
+    look_by(now, std::max(soon, std::min(first_due_, now + pause_)));
   }
 
   const std::size_t parties_;
   std::uint64_t round_ = 0;
-  std::uint64_t meetings_ = 0; // ended ones: met, broken or closed
-  std::size_t look_at_ = 0;    // the length of the line
+  std::size_t look_at_ = 0;             // the length of the line
+  clock::time_point first_due_ = never; // of this meeting
+  clock::time_point look_next_ = never; // when the timer comes
+  clock::duration pause_ = pause_least;
+  timer timer_;
   bool is_broken_ = false;
   bool is_closed_ = false;
   std::string why_;
-  waiting_line<std::size_t> line_;
+  waiting_line<std::size_t, no_request, line_of::requests> line_;
 };
 
 void read_actor(wire::reader& in, ref<barrier_actor>& actor) {

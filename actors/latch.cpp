@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "troupe/latch.hpp"
 
+#include "troupe/detail/count.hpp"
 #include "troupe/system.hpp"
 #include "troupe/waiting_line.hpp"
 
@@ -10,12 +11,16 @@ namespace detail {
 
 class latch_actor {
 public:
-  explicit latch_actor(std::size_t count) : count_(count) {}
+  explicit latch_actor(std::size_t count) : count_(count) {
+    if (count > count_max)
+      throw bad_argument{"latch of " + as_written(count) + "; "
+                         + least_and_most(0)};
+  }
 
   void count_down(std::size_t n) {
     check("count_down");
     if (n == 0 || n > count_)
-      throw bad_argument{"latch::count_down by " + std::to_string(n) + "; "
+      throw bad_argument{"latch::count_down by " + as_written(n) + "; "
                          + std::to_string(count_) + " are left"};
     count_ -= n;
     if (count_ == 0)

@@ -3,6 +3,7 @@
 
 #include <unordered_set>
 
+#include "troupe/detail/count.hpp"
 #include "troupe/system.hpp"
 #include "troupe/waiting_line.hpp"
 
@@ -15,9 +16,9 @@ public:
   explicit semaphore_actor(std::size_t permits)
     : permits_(permits),
       free_(permits) {
-    if (permits == 0 || permits > std::size_t{1} << 62)
-      throw bad_argument{"semaphore: " + std::to_string(permits)
-                         + " permits; the least is 1, the most 2^62"};
+    if (permits == 0 || permits > count_max)
+      throw bad_argument{"semaphore: " + as_written(permits) + " permits; "
+                         + least_and_most(1)};
   }
 
   future<lease> acquire(std::size_t n) {
@@ -68,7 +69,7 @@ private:
     if (is_closed_)
       throw closed{"semaphore::acquire after close"};
     if (n == 0 || n > permits_)
-      throw bad_argument{"semaphore::acquire of " + std::to_string(n)
+      throw bad_argument{"semaphore::acquire of " + as_written(n)
                          + " permits; there are " + std::to_string(permits_)};
   }
 

@@ -31,9 +31,12 @@ public:
       return removers_.park();
     if (items_.empty())
       return troupe::answer_now<std::optional<int>>();
-    auto x = items_.front();
-    items_.pop_front();
-    return troupe::answer_now<std::optional<int>>(x);
+    bool is_given = false;
+    auto answer = troupe::give_now<std::optional<int>>(is_given,
+                                                       items_.front());
+    if (is_given)
+      items_.pop_front();
+    return answer;
   }
 
   void close() {

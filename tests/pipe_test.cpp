@@ -53,6 +53,22 @@ private:
   troupe::subscription<int> mine_;
 };
 
+// Waits for one value; with one worker, `ask_and_go` leaves before it is heard.
+class taker {
+public:
+  explicit taker(troupe::pipe_end<int> end) : end_(std::move(end)) {}
+  explicit taker(troupe::subscription<int> s) : mine_(std::move(s)) {}
+
+  troupe::task<int> take() { co_return *co_await end_.receive(); }
+  void ask_and_go() { (void)end_.receive(); }
+  void ask_topic_and_go() { (void)mine_.next(); }
+  troupe::task<int> next() { co_return *co_await mine_.next(); }
+
+private:
+  troupe::pipe_end<int> end_;
+  troupe::subscription<int> mine_;
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_CASE(smoke) {
@@ -156,6 +172,57 @@ BOOST_AUTO_TEST_CASE(close_settles_ten_thousand_waiters_on_both_ends) {
   BOOST_TEST(failed == senders.size() - 1); // one had its place
 }
 
+BOOST_AUTO_TEST_CASE(gives_nothing_to_a_receive_that_nobody_waits_for) {
+  live_system live;
+  auto [a, b] = troupe::pipe<int>{live.sys};
+  BOOST_CHECK_THROW((void)b.receive().get_for(0ms), troupe::timeout);
+  a.send(1).get();
+  a.send(2).get();
+  BOOST_TEST(*b.receive().get() == 1);
+  BOOST_TEST(*b.receive().get() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(gives_a_value_to_a_future_that_was_kept) {
+  live_system live;
+  auto [a, b] = troupe::pipe<int>{live.sys};
+  auto kept = b.receive();
+  BOOST_CHECK_THROW((void)kept.get_for(0ms), troupe::timeout);
+  a.send(1).get();
+  a.send(2).get();
+  BOOST_TEST(*kept.get() == 1);
+  BOOST_TEST(*b.receive().get() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(gives_nothing_to_a_receiver_that_was_killed) {
+  live_system live;
+  auto [a, b] = troupe::pipe<int>{live.sys};
+  auto t = live.sys.spawn<taker>(b);
+  auto taken = t.ask<&taker::take>();
+  BOOST_CHECK_THROW((void)taken.get_for(5ms), troupe::timeout);
+  t.kill();
+  BOOST_CHECK_THROW((void)taken.get(), troupe::actor_stopped);
+  a.send(1).get();
+  BOOST_TEST(*b.receive().get() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(keeps_what_waits_from_a_receive_that_came_too_late) {
+  live_system live{{.workers = 1}};
+  auto [a, b] = troupe::pipe<int>{live.sys};
+  a.send(1).get();
+  auto t = live.sys.spawn<taker>(b);
+  t.ask<&taker::ask_and_go>().get();
+  BOOST_TEST(*b.receive().get() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(sends_what_nobody_waits_for) {
+  live_system live;
+  auto [a, b] = troupe::pipe<int>{live.sys, {.capacity = 1}};
+  for (int i = 0; i < 100; ++i)
+    (void)a.send(i);
+  for (int i = 0; i < 100; ++i)
+    BOOST_TEST(*b.receive().get() == i);
+}
+
 BOOST_AUTO_TEST_CASE(carries_values_that_only_move) {
   live_system live;
   auto [a, b] = troupe::pipe<std::unique_ptr<int>>{live.sys};
@@ -249,6 +316,56 @@ BOOST_AUTO_TEST_CASE(makes_the_publisher_wait_for_one_that_asks_for_it) {
   auto third = t.publish(4);
   slow = {};
   BOOST_TEST(third.get() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(gives_nothing_to_a_next_that_nobody_waits_for) {
+  live_system live{{.workers = 1}};
+  troupe::topic<int> t{live.sys};
+  auto mine = t.subscribe().get();
+  BOOST_CHECK_THROW((void)mine.next().get_for(0ms), troupe::timeout);
+  auto kept = mine.next();
+  BOOST_CHECK_THROW((void)kept.get_for(0ms), troupe::timeout);
+  for (int i = 1; i <= 3; ++i)
+    (void)t.publish(i).get();
+  BOOST_TEST(*kept.get() == 1);
+  BOOST_TEST(*mine.next().get() == 2);
+  auto late = live.sys.spawn<taker>(std::move(mine));
+  late.ask<&taker::ask_topic_and_go>().get();
+  BOOST_TEST(late.ask<&taker::next>().get() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(puts_posts_behind_publishers_that_wait) {
+  live_system live;
+  troupe::topic<int> t{live.sys};
+  auto slow = t.subscribe({.buffer = 1, .full = troupe::wait}).get();
+  auto fast = t.subscribe({.buffer = 10}).get();
+  (void)t.publish(1).get();
+  auto second = t.publish(2);
+  t.post(3);
+  auto fourth = t.publish(4);
+  BOOST_TEST(*slow.next().get() == 1);
+  (void)second.get();
+  BOOST_TEST(*slow.next().get() == 2);
+  (void)fourth.get();
+  BOOST_TEST(slow.missed().get() == 1u);
+  for (int i = 1; i <= 4; ++i)
+    BOOST_TEST(*fast.next().get() == i);
+}
+
+BOOST_AUTO_TEST_CASE(lets_posts_go_on_when_the_publisher_before_gives_up) {
+  live_system live;
+  troupe::topic<int> t{live.sys};
+  auto slow = t.subscribe({.buffer = 1, .full = troupe::wait}).get();
+  auto fast = t.subscribe({.buffer = 2000}).get();
+  (void)t.publish(1).get();
+  auto second = t.publish(2);
+  for (int i = 0; i < 1100; ++i)
+    t.post(3);
+  BOOST_TEST(fast.missed().get() == 1100u - 1024u); // so many may wait
+  BOOST_TEST(*fast.next().get() == 1);
+  BOOST_TEST(second.cancel());
+  BOOST_TEST(*fast.next().get() == 3);
+  t.close().get();
 }
 
 BOOST_AUTO_TEST_CASE(forgets_a_subscriber_that_dies) {

@@ -74,6 +74,14 @@ BOOST_AUTO_TEST_CASE(smoke) {
 
 BOOST_AUTO_TEST_SUITE(bounds)
 
+BOOST_AUTO_TEST_CASE(a_negative_capacity_is_refused_as_it_was_written) {
+  live_system live;
+  auto text = test::text_thrown<troupe::bad_argument>([&] {
+    troupe::queue<int>{live.sys, {.capacity = static_cast<std::size_t>(-1)}};
+  });
+  BOOST_TEST(text == "queue: capacity is -1; the least is 1, the most 2^62");
+}
+
 BOOST_AUTO_TEST_CASE(capacity_0_is_refused) {
   live_system live;
   BOOST_CHECK_THROW((troupe::queue<int>{live.sys, {.capacity = 0}}),
@@ -232,6 +240,20 @@ BOOST_AUTO_TEST_CASE(a_taker_may_hold_the_last_item_and_still_see_the_end) {
   BOOST_TEST(!q.take().get().has_value());
 }
 
+BOOST_AUTO_TEST_CASE(each_taker_lingers_for_its_own_time) {
+  live_system live;
+  troupe::queue<int> q{live.sys, {.linger = 200ms}};
+  q.put(1).get();
+  auto item = q.take().get();
+  q.close().get();
+  BOOST_CHECK_THROW((void)q.within(150ms).take().get(), troupe::timeout);
+  auto came = std::chrono::steady_clock::now();
+  auto some = q.take_some(2);
+  BOOST_TEST(!q.take().get().has_value());
+  BOOST_TEST(!some.get());
+  BOOST_TEST((std::chrono::steady_clock::now() - came >= 200ms));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(acknowledgement)
 
@@ -334,6 +356,16 @@ BOOST_AUTO_TEST_CASE(a_stream_goes_on_until_closed_and_empty) {
   putter.join();
   BOOST_TEST(sum == 500500);
   q.join().get();
+}
+
+BOOST_AUTO_TEST_CASE(move_only_dead_letters_are_taken_out) {
+  live_system live;
+  troupe::queue<std::unique_ptr<int>> q{live.sys, {.redeliver_max = 0}};
+  q.put(std::make_unique<int>(7)).get();
+  q.take().get()->give_back();
+  auto dead = q.dead().get();
+  BOOST_TEST_REQUIRE(dead.size() == 1u);
+  BOOST_TEST(*dead[0] == 7);
 }
 
 BOOST_AUTO_TEST_CASE(move_only_items_travel) {

@@ -2,7 +2,10 @@
 #define BOOST_TEST_MODULE sync
 #include "support/fixture.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
 
 #include "troupe/barrier.hpp"
 #include "troupe/event.hpp"
@@ -53,6 +56,12 @@ std::size_t closed_ones(std::vector<troupe::future<T>>& all) {
       ++n;
     }
   return n;
+}
+
+long resident_mb() {
+  long size = 0, resident = 0;
+  std::ifstream{"/proc/self/statm"} >> size >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE) >> 20;
 }
 
 } // namespace
@@ -310,6 +319,49 @@ BOOST_AUTO_TEST_SUITE(a_barrier)
 BOOST_AUTO_TEST_CASE(of_0_is_refused) {
   live_system live;
   BOOST_CHECK_THROW((troupe::barrier{live.sys, 0}), troupe::bad_argument);
+}
+
+BOOST_AUTO_TEST_CASE(of_a_negative_number_is_refused_as_it_was_written) {
+  live_system live;
+  const auto minus_one = static_cast<std::size_t>(-1);
+  using bad = troupe::bad_argument;
+  BOOST_TEST(
+    test::text_thrown<bad>([&] { troupe::barrier{live.sys, minus_one}; })
+    == "barrier of -1 parties; the least is 1, the most 2^62");
+  BOOST_TEST(test::text_thrown<bad>([&] { troupe::latch{live.sys, minus_one}; })
+             == "latch of -1; the least is 0, the most 2^62");
+  BOOST_TEST(test::text_thrown<bad>(
+               [&] { troupe::semaphore{live.sys, {.permits = minus_one}}; })
+             == "semaphore: -1 permits; the least is 1, the most 2^62");
+}
+
+BOOST_AUTO_TEST_CASE(breaks_when_a_party_cancels) {
+  live_system live;
+  troupe::barrier b{live.sys, 3};
+  auto patient = b.arrive_and_wait();
+  auto fickle = b.within(troupe::no_deadline).arrive_and_wait();
+  BOOST_TEST(eventually(5s, [&] { return b.state().get().waiting == 2; }));
+  BOOST_TEST(fickle.cancel());
+  BOOST_CHECK_THROW((void)patient.get_for(10s), troupe::broken_barrier);
+}
+
+// Timers of meetings that are over would be 30 MB.
+BOOST_AUTO_TEST_CASE(keeps_nothing_of_rounds_that_are_over) {
+  if (test::is_sanitized)
+    return; // its memory is not ours
+  live_system live;
+  troupe::barrier b{live.sys, 2};
+  auto meet = [&](int rounds) {
+    for (int i = 0; i < rounds; ++i) {
+      auto other = b.arrive_and_wait();
+      (void)b.arrive_and_wait().get();
+      (void)other.get();
+    }
+  };
+  meet(1000);
+  auto before = resident_mb();
+  meet(200'000);
+  BOOST_TEST(resident_mb() - before < 15);
 }
 
 BOOST_AUTO_TEST_CASE(lets_nobody_past_before_all_are_there) {

@@ -6,9 +6,10 @@
 //
 // Invariants: (1) nobody gets past before all parties of the round are there.
 //             (2) a broken barrier tells everyone: who waits and who comes.
-// Breaking:   a party that gives up (its deadline) breaks it for the others,
-//             as nobody could know what it has done; so does `abort`. `reset`
-//             makes a new round; who still waits in the old one fails.
+// Breaking:   a party that gives up (its deadline, or a cancel, which is seen
+//             within a second) breaks it for the others, as nobody could know
+//             what it has done; so does `abort`. `reset` makes a new round; who
+//             still waits in the old one fails.
 // A death:    a party that has arrived counts, though it dies afterwards, but
 //             that of its process breaks the barrier at which it waits; one
 //             that never comes breaks it by the others' deadline.
@@ -41,7 +42,7 @@ class barrier : public handle<barrier, detail::barrier_actor> {
 public:
   barrier() = default;
 
-  /// Errors: bad_argument for 0 parties.
+  /// Errors: bad_argument for 0 parties and for more than 2^62.
   barrier(system& sys, std::size_t parties);
 
   /// Settles when all parties are there, with the order of arrival: 0 is who

@@ -25,6 +25,7 @@ public:
   latch() = default;
 
   /// With a count of 0 it is open from the start.
+  /// Errors: bad_argument for more than 2^62 (a negative number, say).
   latch(system& sys, std::size_t count);
 
   /// Errors: bad_argument when fewer than `n` are left to count, closed.

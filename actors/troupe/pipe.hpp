@@ -6,7 +6,8 @@
 //   while (auto x = there.receive().get()) use(*x);   // ends when closed
 //
 // Invariants: (1) each way in the order sent, nothing lost while the receiver
-//             lives. (2) at most `capacity` values wait, each way.
+//             lives: a receive that nobody waits for any more takes nothing
+//             (but see receive). (2) at most `capacity` values wait, each way.
 // Who may call: anybody; copies are the same end.
 // A death:    the last copy of an end goes without `close` (its actor was
 //             killed, say): the peer receives what was sent, then
@@ -16,6 +17,7 @@
 #include <array>
 #include <deque>
 
+#include "troupe/detail/count.hpp"
 #include "troupe/handle.hpp"
 #include "troupe/system.hpp"
 #include "troupe/waiting_line.hpp"
@@ -23,7 +25,7 @@
 namespace troupe {
 
 struct pipe_options {
-  /// Values that may wait, each way. Range: 1.. ; 0 throws bad_argument.
+  /// Values that may wait, each way. Range: 1..2^62, else bad_argument.
   std::size_t capacity = 64;
 };
 
@@ -32,9 +34,12 @@ namespace detail {
 template <class T>
 class pipe_actor {
 public:
+  using maybe = std::optional<T>;
+
   explicit pipe_actor(std::size_t capacity) : capacity_(capacity) {
-    if (capacity == 0)
-      throw bad_argument{"pipe: capacity is 0; the least is 1"};
+    if (capacity == 0 || capacity > count_max)
+      throw bad_argument{"pipe: capacity is " + as_written(capacity) + "; "
+                         + least_and_most(1)};
   }
 
   future<void> send(int side, T value) {
@@ -59,15 +64,21 @@ public:
     return true;
   }
 
-  future<std::optional<T>> receive(int side) {
+  future<maybe> receive(int side) {
     if (ends_[side] != end_phase::open)
       throw closed{"pipe::receive after close"};
     auto& w = ways_[1 - side];
     if (w.values.empty() && ends_[1 - side] == end_phase::closed)
-      return answer_now<std::optional<T>>();
+      return answer_now<maybe>();
     if (w.values.empty() && ends_[1 - side] == end_phase::lost)
       throw lost();
-    auto result = w.receivers.park();
+    if (w.values.empty())
+      return w.receivers.park();
+    // Nobody else waits, or they would have it.
+    bool is_given = false;
+    auto result = give_now<maybe>(is_given, std::move(w.values.front()));
+    if (is_given)
+      w.values.pop_front();
     serve(w);
     return result;
   }
@@ -80,8 +91,8 @@ private:
 
   struct way { // what one side has sent
     std::deque<T> values;
-    waiting_line<void, T> senders;
-    waiting_line<std::optional<T>> receivers;
+    waiting_line<void, T, line_of::requests> senders;
+    waiting_line<maybe> receivers;
   };
 
   static actor_stopped lost() {
@@ -161,6 +172,11 @@ public:
   }
 
   /// The next value; nothing when the peer has closed and all was received.
+  /// A future that is kept gets its value, though a `get_for` of it was late;
+  /// one that is gone (dropped, its actor killed) takes none. Only a value that
+  /// came into it in the moment between its last look and its end goes with it:
+  /// where none may be lost, take `within`, which ends in the timeout or in the
+  /// value. In another process the future's end is not seen: there always.
   /// Errors: timeout and cancelled (then nothing is lost), closed (this end),
   ///         actor_stopped (the peer has gone without close).
   future<std::optional<T>> receive() const {
@@ -247,7 +263,7 @@ template <class T>
 struct pipe {
   pipe_end<T> first, second;
 
-  /// Errors: bad_argument for a capacity of 0.
+  /// Errors: bad_argument for a capacity out of range.
   explicit pipe(system& sys, pipe_options opts = {})
     : pipe(sys.spawn<detail::pipe_actor<T>>(opts.capacity)) {}
 

@@ -186,9 +186,11 @@ private:
 
 /// Several items in hand, to be gone through once:
 ///   for (auto& x : batch) use(x);
-/// Going on to the next acknowledges the one before. When it goes: by an
-/// exception, the one in use is given back; otherwise it is acknowledged. Those
-/// that nobody has come to go back as if never delivered.
+/// Going on to the next says that the one before is done; the done ones are
+/// acknowledged together, at the end or when the batch goes: until then they
+/// count as in hands. When it goes: by an exception, or with its actor, the one
+/// in use is given back; otherwise it is acknowledged, too. Those that nobody
+/// has come to go back as if never delivered.
 template <class T>
 class batch {
 public:
@@ -226,7 +228,8 @@ public:
   /// Whether there is anything in it: false says that the queue has ended.
   explicit operator bool() const { return !entries_.empty(); }
 
-  /// The next one, the one before is acknowledged; null at the end.
+  /// The next one, the one before is done; null at the end, when all of them
+  /// are acknowledged.
   T* next() {
     if (keeper_ && !entries_.empty())
       detail::tell<&detail::batch_keeper<T>::next>(keeper_);
@@ -330,7 +333,7 @@ class queue : public handle<queue<T>, detail::queue_actor<T>> {
 public:
   queue() = default;
 
-  /// Errors: bad_argument for a capacity of 0.
+  /// Errors: bad_argument for a capacity out of range.
   explicit queue(system& sys, queue_options opts = {})
     : base(sys.spawn<actor_type>(opts)) {}
 
@@ -391,7 +394,7 @@ public:
   }
 
   /// Takes out the last dead letters (queue_options::dead_kept_max).
-  future<std::vector<T>> dead() const {
+  future<dead_letters<T>> dead() const {
     return this->template ask<&actor_type::dead>();
   }
 

@@ -16,6 +16,7 @@
 #include <deque>
 #include <map>
 
+#include "troupe/detail/count.hpp"
 #include "troupe/handle.hpp"
 #include "troupe/system.hpp"
 #include "troupe/waiting_line.hpp"
@@ -23,7 +24,8 @@
 namespace troupe {
 
 struct subscribe_options {
-  /// Values that may wait for this subscriber. Range: 1.. ; 0: bad_argument.
+  /// Values that may wait for this subscriber. Range: 1..2^62, else
+  /// bad_argument.
   std::size_t buffer = 64;
   /// What happens to the one too many: drop_oldest, drop_newest (both counted
   /// in `missed`), wait (the publisher waits: use with care) or reject (the
@@ -60,7 +62,8 @@ public:
   }
   ~subscription() { end(); }
 
-  /// The next value; nothing when the topic was closed and all was seen.
+  /// The next value; nothing when the topic was closed and all was seen. A
+  /// future that is gone takes none: what that means says pipe_end::receive.
   /// Errors: timeout and cancelled (then nothing is lost), rejected (it was
   ///         too slow, and full_policy::reject was chosen).
   future<std::optional<T>> next() const {
@@ -115,11 +118,14 @@ namespace detail {
 template <class T>
 class topic_actor : public actor {
 public:
+  using maybe = std::optional<T>;
+
   future<subscription<T>> subscribe(subscribe_options opts) {
     if (is_closed_)
       throw closed{"topic::subscribe after close"};
-    if (opts.buffer == 0)
-      throw bad_argument{"topic::subscribe: buffer is 0; the least is 1"};
+    if (opts.buffer == 0 || opts.buffer > count_max)
+      throw bad_argument{"topic::subscribe: buffer is "
+                         + as_written(opts.buffer) + "; " + least_and_most(1)};
     if (opts.full == full_policy::caller_runs)
       throw bad_argument{"topic::subscribe: caller_runs is for pools"};
     auto answer = answer_later<subscription<T>>();
@@ -139,20 +145,33 @@ public:
   future<std::size_t> publish(T value) {
     if (is_closed_)
       throw closed{"topic::publish after close"};
+    admit();
     if (publishers_.first() != nullptr || is_blocked())
-      return publishers_.park(std::move(value));
+      return publishers_.park({std::move(value)});
     auto answer = answer_later<std::size_t>();
     if (answer.try_set_value(readers_.size()))
       deliver(value);
     return answer.get_future();
   }
 
+  // Behind publishers that wait: they came first.
   void post(T value) {
-    if (!is_closed_)
+    if (is_closed_)
+      return;
+    admit();
+    if (publishers_.first() == nullptr) {
       deliver(value);
+    } else if (posts_ == posts_max) {
+      for (auto& [id, r] : readers_)
+        ++r.missed;
+    } else {
+      ++posts_;
+      static_cast<void>(publishers_.park({std::move(value), true}));
+      watch_publishers();
+    }
   }
 
-  future<std::optional<T>> next(std::uint64_t id) {
+  future<maybe> next(std::uint64_t id) {
     auto at = readers_.find(id);
     if (at == readers_.end())
       throw bad_argument{"subscription::next: it has ended"};
@@ -162,9 +181,14 @@ public:
                      + std::to_string(r.opts.buffer)
                      + " values waited, and full is reject"};
     if (r.values.empty() && is_closed_)
-      return answer_now<std::optional<T>>();
-    auto result = r.line.park();
-    serve(r);
+      return answer_now<maybe>();
+    if (r.values.empty())
+      return r.line.park();
+    // Nobody else waits, or they would have it.
+    bool is_given = false;
+    auto result = give_now<maybe>(is_given, std::move(r.values.front()));
+    if (is_given)
+      r.values.pop_front();
     admit();
     return result;
   }
@@ -178,7 +202,13 @@ public:
 
   void close() {
     is_closed_ = true;
-    publishers_.fail_all(closed{"topic::publish: the topic was closed"});
+    auto why =
+      std::make_exception_ptr(closed{"topic::publish: the topic was closed"});
+    for (; auto* p = publishers_.first(); publishers_.pop())
+      if (p->request.is_post)
+        end_post(*p);
+      else
+        p->answer.try_set_exception(why);
     for (auto& [id, r] : readers_)
       for (; r.line.first() != nullptr; r.line.pop())
         r.line.first()->answer.try_set_value();
@@ -188,7 +218,7 @@ private:
   struct reader {
     subscribe_options opts;
     std::deque<T> values;
-    waiting_line<std::optional<T>> line;
+    waiting_line<maybe> line;
     std::uint64_t missed = 0;
     bool is_too_slow = false;
   };
@@ -204,7 +234,7 @@ private:
     for (auto& [id, r] : readers_) {
       if (r.is_too_slow)
         continue;
-      if (r.values.size() >= r.opts.buffer && r.line.first() == nullptr) {
+      if (r.values.size() >= r.opts.buffer) {
         ++r.missed;
         if (r.opts.full == full_policy::reject)
           r.is_too_slow = true;
@@ -223,17 +253,46 @@ private:
   }
 
   void admit() {
-    while (auto* p = publishers_.first()) {
-      if (is_blocked())
+    for (; auto* p = publishers_.first(); publishers_.pop())
+      if (p->request.is_post)
+        end_post(*p);
+      else if (is_blocked())
         return;
-      if (p->answer.try_set_value(readers_.size()))
-        deliver(p->request);
-      publishers_.pop();
-    }
+      else if (p->answer.try_set_value(readers_.size()))
+        deliver(p->request.value);
   }
 
+  template <class Entry>
+  void end_post(Entry& e) {
+    --posts_;
+    e.answer.try_set_value(readers_.size());
+    deliver(e.request.value);
+  }
+
+  // A publisher that gives up lets posts behind it go on, and nobody tells us:
+  // so we look again, only as long as posts wait.
+  void watch_publishers() {
+    constexpr std::chrono::milliseconds period{5};
+    if (is_watching_ || posts_ == 0)
+      return;
+    is_watching_ = true;
+    after(period, [this] {
+      is_watching_ = false;
+      admit();
+      watch_publishers();
+    });
+  }
+
+  struct publish_request {
+    T value;
+    bool is_post = false; // nobody waits for its answer
+  };
+  static constexpr std::size_t posts_max = 1024; // that wait
+
   std::map<std::uint64_t, reader> readers_; // in order of arrival
-  waiting_line<std::size_t, T> publishers_;
+  waiting_line<std::size_t, publish_request, line_of::requests> publishers_;
+  std::size_t posts_ = 0; // among publishers_
+  bool is_watching_ = false;
   std::uint64_t last_id_ = 0;
   bool is_closed_ = false;
 };
@@ -250,7 +309,7 @@ public:
   explicit topic(system& sys) : base(sys.spawn<actor_type>()) {}
 
   /// A place among the subscribers: it gets what is published from now on.
-  /// Errors: closed, bad_argument for a buffer of 0.
+  /// Errors: closed, bad_argument for a buffer out of range.
   future<subscription<T>> subscribe(subscribe_options opts = {}) const {
     return this->template ask<&actor_type::subscribe>(opts);
   }
@@ -261,7 +320,9 @@ public:
     return this->template ask<&actor_type::publish>(std::move(value));
   }
 
-  /// The same without an answer; full_policy::wait counts as drop_newest.
+  /// The same without an answer; full_policy::wait counts as drop_newest. In
+  /// order with publishers that wait: 1024 posts at most wait behind them, what
+  /// is more is dropped and counted in `missed`.
   void post(T value) const {
     this->actor_.template tell<&actor_type::post>(std::move(value));
   }

@@ -6,6 +6,7 @@
 #include <exception>
 #include <vector>
 
+#include "troupe/detail/count.hpp"
 #include "troupe/handle.hpp"
 #include "troupe/system.hpp"
 #include "troupe/waiting_line.hpp"
@@ -13,7 +14,7 @@
 namespace troupe {
 
 struct queue_options {
-  /// Items that may wait in it. Range: 1.. ; 0 throws bad_argument.
+  /// Items that may wait in it. Range: 1..2^62, else bad_argument.
   std::size_t capacity = 1024;
 
   /// How often an item that was given back is delivered again before it is a
@@ -35,6 +36,16 @@ struct queue_state {
   bool is_closed = false;
 };
 
+namespace detail {
+template <class T>
+struct moved_list;
+}
+
+/// A vector of them; one that only moves for values that do.
+template <class T>
+using dead_letters = std::conditional_t<std::is_copy_constructible_v<T>,
+                                        std::vector<T>, detail::moved_list<T>>;
+
 template <class T>
 class item;
 template <class T>
@@ -51,6 +62,14 @@ struct queue_entry {
 
 template <class T>
 class queue_actor;
+
+/// A list that only moves, as what is in it.
+template <class T>
+struct moved_list : std::vector<T> {
+  moved_list() = default;
+  moved_list(moved_list&&) noexcept = default;
+  moved_list& operator=(moved_list&&) noexcept = default;
+};
 
 enum class hold : std::uint8_t { nothing, arriving, in_transit, held };
 
@@ -74,8 +93,9 @@ public:
   using maybe_item = std::optional<item<T>>;
 
   explicit queue_actor(const queue_options& opts) : opts_(opts) {
-    if (opts.capacity == 0)
-      throw bad_argument{"queue: capacity is 0; the least is 1"};
+    if (opts.capacity == 0 || opts.capacity > count_max)
+      throw bad_argument{"queue: capacity is " + as_written(opts.capacity)
+                         + "; " + least_and_most(1)};
   }
 
   // -- putting ----------------------------------------------------------------
@@ -120,7 +140,7 @@ public:
       return try_take();
     if (has_ended())
       return answer_now<maybe_item>();
-    auto result = one_takers_.park(++last_taker_);
+    auto result = one_takers_.park(next_taker(1));
     linger();
     return result;
   }
@@ -146,7 +166,7 @@ public:
       serve();
       return answer.get_future();
     }
-    auto result = some_takers_.park({++last_taker_, max});
+    auto result = some_takers_.park(next_taker(max));
     linger();
     return result;
   }
@@ -178,6 +198,8 @@ public:
   // -- the end ----------------------------------------------------------------
 
   void close() {
+    if (!is_closed_)
+      closed_at_ = clock::now();
     is_closed_ = true;
     putters_.fail_all(closed{"queue::put: the queue was closed"});
     end_if_done();
@@ -202,8 +224,8 @@ public:
       given_back_,     dead_,        is_closed_};
   }
 
-  std::vector<T> dead() {
-    std::vector<T> result;
+  dead_letters<T> dead() {
+    dead_letters<T> result;
     for (auto& x : dead_kept_)
       result.push_back(std::move(x));
     dead_kept_.clear();
@@ -215,10 +237,17 @@ private:
     std::vector<T> values;
     std::size_t at = 0;
   };
-  struct some_request {
+  using clock = std::chrono::steady_clock;
+  struct take_request {
     std::uint64_t number;
     std::size_t max;
+    clock::time_point came; // if it was closed then
   };
+
+  take_request next_taker(std::size_t max) {
+    auto came = is_closed_ ? clock::now() : clock::time_point{};
+    return {++last_taker_, max, came};
+  }
 
   void check_open() const {
     if (is_closed_)
@@ -292,7 +321,7 @@ private:
       auto* one = one_takers_.first();
       auto* some = some_takers_.first();
       if (one != nullptr
-          && (some == nullptr || one->request < some->request.number)) {
+          && (some == nullptr || one->request.number < some->request.number)) {
         is_given |= give(one->answer);
         one_takers_.pop();
       } else if (some != nullptr) {
@@ -348,12 +377,33 @@ private:
   void linger() {
     if (!is_closed_ || !entries_.empty() || is_lingering_ || is_done())
       return;
+    linger_for(opts_.linger);
+  }
+
+  // Each taker has its own time; the timer is that of the next one.
+  void linger_for(std::chrono::nanoseconds d) {
     is_lingering_ = true;
-    after(opts_.linger, [this] {
+    after(d, [this] {
       is_lingering_ = false;
-      if (entries_.empty())
-        end_takers();
+      if (!entries_.empty())
+        return;
+      auto left = std::min(end_late(one_takers_), end_late(some_takers_));
+      if (left != std::chrono::nanoseconds::max())
+        linger_for(left);
     });
+  }
+
+  // Ends those who have waited long enough; what is left to the next.
+  template <class Line>
+  std::chrono::nanoseconds end_late(Line& line) {
+    auto now = clock::now();
+    for (; auto* next = line.first(); line.pop()) {
+      auto waited = now - std::max(next->request.came, closed_at_);
+      if (waited < opts_.linger)
+        return opts_.linger - waited;
+      next->answer.try_set_value();
+    }
+    return std::chrono::nanoseconds::max();
   }
 
   const queue_options opts_;
@@ -363,10 +413,11 @@ private:
   std::uint64_t acknowledged_ = 0, given_back_ = 0, dead_ = 0;
   bool is_closed_ = false;
   bool is_lingering_ = false;
+  clock::time_point closed_at_{};
   std::deque<T> dead_kept_;
-  waiting_line<void, put_request> putters_;
-  waiting_line<maybe_item, std::uint64_t> one_takers_;
-  waiting_line<batch<T>, some_request> some_takers_;
+  waiting_line<void, put_request, line_of::requests> putters_;
+  waiting_line<maybe_item, take_request> one_takers_;
+  waiting_line<batch<T>, take_request> some_takers_;
   waiting_line<void> joiners_;
 };
 
