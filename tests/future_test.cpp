@@ -4,6 +4,9 @@
 
 #include <memory>
 #include <ranges>
+#include <semaphore>
+
+#include <pthread.h>
 
 namespace {
 
@@ -26,6 +29,48 @@ std::string text_of(F f) {
   }
   return "no error";
 }
+
+std::string thread_name() {
+  char name[32] = {};
+  ::pthread_getname_np(::pthread_self(), name, sizeof(name));
+  return name;
+}
+
+bool is_worker(const std::string& thread) {
+  return thread.rfind("troupe.w", 0) == 0;
+}
+
+struct helper {
+  std::counting_semaphore<>* gate;
+  int held() {
+    gate->acquire();
+    return 1;
+  }
+  int two() { return 2; }
+};
+
+// Answers never.
+struct silent {
+  std::vector<promise<int>> kept;
+  future<int> ask() { return kept.emplace_back().get_future(); }
+};
+
+// Passes on a future of its own, again and again.
+struct cache {
+  future<std::unique_ptr<int>> kept =
+    troupe::make_ready_future(std::make_unique<int>(3));
+  future<std::unique_ptr<int>> get() { return kept; }
+};
+
+// Each step passes on what the next one answers.
+struct stairs : troupe::actor {
+  future<int> down(int n) {
+    if (n == 0)
+      return troupe::make_ready_future(7);
+    troupe::ref<stairs> me = self();
+    return me.ask<&stairs::down>(n - 1);
+  }
+};
 
 struct four {
   promise<int> p[4];
@@ -136,6 +181,28 @@ BOOST_AUTO_TEST_CASE(gives_a_move_only_value_once) {
   BOOST_CHECK_THROW(f.get(), troupe::bad_argument);
 }
 
+BOOST_AUTO_TEST_CASE(gives_a_move_only_value_to_one_of_two_threads) {
+  constexpr std::size_t count = 100'000;
+  std::vector<future<std::unique_ptr<int>>> fs;
+  for (std::size_t i = 0; i < count; ++i)
+    fs.push_back(troupe::make_ready_future(std::make_unique<int>(1)));
+  std::atomic<std::size_t> got{0}, next[2] = {0, 0};
+  auto take_all = [&](int me) {
+    for (std::size_t i = 0; i < count; next[me] = ++i) {
+      // Side by side, but nobody waits for one who has lost its core.
+      for (int look = 0; look < 100 && next[1 - me] < i; ++look) {}
+      try {
+        if (fs[i].get() != nullptr)
+          ++got;
+      } catch (const troupe::bad_argument&) {}
+    }
+  };
+  std::thread other{[&] { take_all(1); }};
+  take_all(0);
+  other.join();
+  BOOST_TEST(got == count);
+}
+
 BOOST_AUTO_TEST_CASE(wakes_all_its_waiters_under_any_race) {
   for (int round = 0; round < 300; ++round) {
     promise<int> p;
@@ -228,6 +295,82 @@ BOOST_AUTO_TEST_CASE(moves_a_move_only_value_through) {
   auto f = p.get_future().then([](std::unique_ptr<int> x) { return *x; });
   p.set_value(std::make_unique<int>(5));
   BOOST_TEST(f.get() == 5);
+}
+
+BOOST_AUTO_TEST_CASE(of_a_value_that_was_taken_fails) {
+  test::live_system live;
+  auto c = live.sys.spawn<cache>();
+  BOOST_TEST(*c.ask<&cache::get>().get_for(10s) == 3);
+  BOOST_CHECK_THROW(c.ask<&cache::get>().get_for(10s), troupe::bad_argument);
+}
+
+BOOST_AUTO_TEST_CASE(is_a_job_of_the_workers_when_a_deadline_settles_it) {
+  test::live_system live;
+  auto s = live.sys.spawn<silent>();
+  auto where = s.within(5ms).ask<&silent::ask>().then(
+    [](const future<int>&) { return thread_name(); });
+  // Nobody waits for it meanwhile: that would settle it on our thread.
+  BOOST_TEST(test::eventually(10s, [&] { return where.ready(); }));
+  BOOST_TEST(is_worker(where.get()), where.get());
+}
+
+BOOST_AUTO_TEST_CASE(is_no_part_of_the_turn_that_settles_it) {
+  test::live_system live;
+  std::counting_semaphore<> gate{0};
+  auto h = live.sys.spawn<helper>(troupe::on_thread{}, &gate);
+  std::string where;
+  auto sum = h.ask<&helper::held>().then([&, h](int x) {
+    where = thread_name();
+    return x + h.ask<&helper::two>().get();
+  });
+  gate.release();
+  BOOST_TEST(sum.get_for(10s) == 3);
+  BOOST_TEST(is_worker(where), where);
+}
+
+BOOST_AUTO_TEST_CASE(fails_when_no_worker_is_left_for_it) {
+  std::binary_semaphore gate{0};
+  future<int> held, next;
+  {
+    troupe::system sys{{.workers = 1, .log_level = "off"}};
+    troupe::thread_pool pool{sys, {.workers = 1}};
+    std::binary_semaphore began{0};
+    held = pool.submit([&gate, &began] {
+      began.release();
+      gate.acquire();
+      return 5;
+    });
+    next = held.then([](int x) { return x; });
+    began.acquire();
+    BOOST_TEST(!sys.stop(0ms).clean); // the task is left behind
+  }
+  gate.release();
+  BOOST_TEST(held.get_for(10s) == 5);
+  BOOST_CHECK_THROW(next.get_for(10s), troupe::closed);
+}
+
+BOOST_AUTO_TEST_CASE(may_wait_for_what_it_settles_itself) {
+  promise<int> first, second;
+  auto third = second.get_future().then([](int x) { return x + 1; });
+  auto end = first.get_future().then([](int x) { return x; }).then([&](int x) {
+    second.set_value(x);
+    return third.get_for(10s);
+  });
+  first.set_value(1);
+  BOOST_TEST(end.get_for(10s) == 2);
+}
+
+BOOST_AUTO_TEST_CASE(of_any_length_needs_no_deeper_stack) {
+  constexpr int length = 100'000;
+  promise<int> p;
+  auto f = p.get_future();
+  for (int i = 0; i < length; ++i)
+    f = f.then([](int x) { return x + 1; });
+  p.set_value(0);
+  BOOST_TEST(f.get_for(0s) == length);
+  test::live_system live{{.workers = 1, .ask_deadline = 1h}};
+  auto s = live.sys.spawn<stairs>();
+  BOOST_TEST(s.ask<&stairs::down>(length).get_for(20s) == 7);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -358,6 +501,57 @@ BOOST_AUTO_TEST_CASE(when_any_names_the_first) {
   x.p[0].set_value(1);
   BOOST_TEST(any.get() == 2u);
   BOOST_TEST(bool(x.fs[2].exception()));
+}
+
+BOOST_AUTO_TEST_CASE(when_any_ends_when_the_first_is_late) {
+  test::live_system live;
+  auto s = live.sys.spawn<silent>();
+  std::vector fs{s.within(1h).ask<&silent::ask>(),
+                 s.within(5ms).ask<&silent::ask>()};
+  BOOST_TEST(troupe::when_any(fs).get_for(10s) == 1u);
+  BOOST_CHECK_THROW(fs[1].get_for(0s), troupe::timeout);
+  BOOST_TEST(!fs[0].ready());
+  fs[0].cancel();
+}
+
+BOOST_AUTO_TEST_CASE(when_any_leaves_all_when_it_has_settled) {
+  using test::counted;
+  promise<counted> never;
+  for (auto is_cancelled : {false, true}) {
+    future<std::size_t> any;
+    {
+      promise<counted> p;
+      std::vector fs{never.get_future(), p.get_future()};
+      any = troupe::when_any(fs);
+      if (is_cancelled)
+        BOOST_TEST(any.cancel());
+      p.set_value();
+      BOOST_TEST(counted::alive == 1);
+    }
+    // Neither the result nor the one that may never settle keeps the value.
+    BOOST_TEST(counted::alive == 0);
+    BOOST_TEST(any.ready());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(when_any_settles_once_under_any_race) {
+  promise<int> never;
+  for (int round = 0; round < 2'000; ++round) {
+    promise<int> a, b;
+    std::vector fs{a.get_future(), never.get_future(), b.get_future()};
+    std::atomic<bool> go{false};
+    std::thread t{[&] {
+      while (!go) {}
+      a.set_value(1);
+    }};
+    go = true;
+    auto any = troupe::when_any(fs);
+    b.set_value(2);
+    auto first = any.get_for(10s);
+    t.join();
+    BOOST_REQUIRE(first != 1u);
+    BOOST_REQUIRE(any.get() == first);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(as_completed_of_many_costs_the_same_for_each) {

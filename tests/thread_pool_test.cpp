@@ -795,6 +795,34 @@ BOOST_AUTO_TEST_CASE(waits_within_waits_let_few_in_at_once) {
   BOOST_TEST(report.clean);
 }
 
+BOOST_AUTO_TEST_CASE(who_waits_for_several_runs_those_that_nobody_has_begun) {
+  bench t{2};
+  auto& pool = t.pool;
+  std::function<int(int)> tree = [&](int n) {
+    if (n == 0)
+      return 1;
+    std::vector<troupe::future<int>> fs;
+    for (int i = 0; i < 2; ++i)
+      fs.push_back(pool.submit(tree, n - 1));
+    auto sums = troupe::when_all(fs).get();
+    return sums[0] + sums[1];
+  };
+  BOOST_TEST(pool.submit(tree, 9).get_for(30s) == 512);
+  // Each level waits in another way; when none is run here it takes a thread.
+  std::function<int(int)> line = [&](int n) {
+    if (n == 0)
+      return 0;
+    std::vector fs{pool.submit(line, n - 1)};
+    if (n % 3 == 0)
+      return troupe::when_all(fs).get()[0] + 1;
+    if (n % 3 == 1)
+      return fs[troupe::when_any(fs).get()].get() + 1;
+    return fs[0].then([](int x) { return x + 1; }).get();
+  };
+  BOOST_TEST(pool.submit(line, 300).get_for(30s) == 300);
+  BOOST_TEST(t.live.sys.stats().threads < 100u);
+}
+
 BOOST_AUTO_TEST_CASE(b24_a_pool_of_one_waits_for_itself_in_all_ways) {
   bench t{1};
   auto& pool = t.pool;

@@ -4,8 +4,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "troupe/detail/envelope.hpp"
+
+namespace troupe::sched {
+
+class scheduler;
+
+} // namespace troupe::sched
 
 namespace troupe::detail {
 
@@ -63,6 +70,25 @@ public:
 
 private:
   context saved_;
+};
+
+/// Whose own work the calling thread does at the moment (what comes from other
+/// processes and nodes, what is due), be it a thread of the user that helps:
+/// null otherwise. A continuation goes on elsewhere then: nothing else would
+/// come or be due for as long as it runs.
+extern constinit thread_local sched::scheduler* upkeep_for;
+
+/// For as long as it lives, the calling thread does such work.
+class upkeep_scope {
+public:
+  explicit upkeep_scope(sched::scheduler& of) noexcept
+    : before_(std::exchange(upkeep_for, &of)) {}
+  ~upkeep_scope() { upkeep_for = before_; }
+  upkeep_scope(const upkeep_scope&) = delete;
+  upkeep_scope& operator=(const upkeep_scope&) = delete;
+
+private:
+  sched::scheduler* const before_;
 };
 
 /// What a thread that runs actors is at, for onlookers.

@@ -190,10 +190,6 @@ void release_later(cell* c);
 void flush_releases();
 void flush_expiries();
 
-/// Lets `s` fail with timeout when it is due, though no thread and no actor
-/// waits for it.
-void watch_deadline(state_base& s, home_block& home);
-
 /// `counter#12`; `{anonymous}::` is left out.
 std::string name_of(const cell& c);
 std::string plain_name(std::string_view name);

@@ -52,12 +52,56 @@ bool spin_for(thread_waiter& w, std::int64_t began) {
   return false;
 }
 
+// The relays of this thread that have yet to have their turn; null while none
+// has it.
+constinit thread_local relay_queue* turns = nullptr;
+
 void adapt_spin(std::int64_t waited) {
   spin_ns = waited < 2 * spin_most_ns ? spin_most_ns
                                       : std::max(spin_least_ns, spin_ns / 2);
 }
 
 } // namespace
+
+struct relay_queue {
+  waiter* first = nullptr;
+  waiter** last = &first;
+
+  void put(relay& r) {
+    r.next = nullptr;
+    *last = &r;
+    last = &r.next;
+  }
+  relay* take() {
+    auto* r = first;
+    if (r != nullptr && (first = r->next) == nullptr)
+      last = &first;
+    return static_cast<relay*>(r);
+  }
+};
+
+void relay::told(waiter* w, state_base&) noexcept {
+  static_cast<relay*>(w)->in_turn();
+}
+
+void relay::in_turn() noexcept {
+  if (turns != nullptr) {
+    turns->put(*this);
+    return;
+  }
+  relay_queue mine;
+  turns = &mine;
+  for (auto* r = this; r != nullptr; r = mine.take())
+    r->pass(r);
+  turns = nullptr;
+}
+
+relays_aside::relays_aside() noexcept
+  : before_(std::exchange(turns, nullptr)) {}
+
+relays_aside::~relays_aside() {
+  turns = before_;
+}
 
 void state_base::finish(phase final) noexcept {
   auto* list = list_of(*this).settle(at, final);

@@ -253,6 +253,50 @@ void pass_gate() noexcept {
   std::lock_guard guard{gate};
 }
 
+namespace {
+
+// The next part of `s`, which stays; null when there is none any more.
+struct part_of {
+  state_ptr<state_base> it;
+  bool is_last = true;
+
+  part_of(const state_base& s, std::size_t& i) {
+    walk guard;
+    if (s.is_settled())
+      return;
+    auto* part = s.ops->next_part(&s, i);
+    if (part == nullptr)
+      return;
+    part->retain();
+    it = state_ptr<state_base>{part};
+    auto after = i;
+    is_last = s.ops->next_part(&s, after) == nullptr;
+  }
+};
+
+} // namespace
+
+void help_parts(state_base* s) noexcept {
+  if (sched::worker::current() == nullptr)
+    return;
+  s->retain();
+  state_ptr<state_base> at{s};
+  for (std::size_t i = 0;;) {
+    part_of part{*at, i};
+    if (!part.it)
+      return;
+    auto* run_here = part.it->ops->run_here;
+    if (run_here == nullptr || part.it->is_settled())
+      continue;
+    if (run_here == &help_parts && part.is_last) {
+      at = std::move(part.it); // a long chain of `then` is no recursion
+      i = 0;
+    } else {
+      run_here(part.it.get());
+    }
+  }
+}
+
 wait_cycle wait_edge::link(state_base& s) {
   auto* self = current.self;
   if (self == nullptr)

@@ -201,7 +201,24 @@ std::vector<bool> first_of_each(const std::vector<const void*>& keys) {
 
 // -- continuations ------------------------------------------------------------
 
+constinit thread_local sched::scheduler* upkeep_for = nullptr;
+
 namespace {
+
+// The system's workers, if the calling thread does something for the system.
+sched::scheduler* scheduler_of_this_thread() {
+  if (auto* w = sched::worker::current())
+    return &w->parent();
+  if (upkeep_for != nullptr)
+    return upkeep_for;
+  return current.home == nullptr ? nullptr : &current.home->scheduler();
+}
+
+void give_up(continuation* c) noexcept {
+  c->target->fail(std::make_exception_ptr(
+    closed{"then: the system has stopped before it could go on"}));
+  c->run(c, false);
+}
 
 void run_continuation(envelope* e, cell& self, void*) {
   auto* c = static_cast<continuation*>(e);
@@ -220,49 +237,72 @@ void drop_continuation(envelope* e, drop_reason) noexcept {
 constexpr message_ops continuation_ops{&run_continuation, &drop_continuation,
                                        "then", message_kind::system};
 
-// A continuation outside of actors, as a job of the worker that settles.
+// A continuation outside of actors, as a job of the workers.
 class continuation_job final : public caf::resumable, public pooled {
 public:
   explicit continuation_job(continuation* c) : next_(c) {}
   resume_result resume(caf::execution_unit* host, std::size_t) override {
     context_scope scope{
       nullptr, &static_cast<const caf_config&>(host->system().config()).rt};
-    next_->run(next_, true);
+    auto* c = std::exchange(next_, nullptr);
+    c->run(c, true);
     return done;
   }
   subtype_t subtype() const override { return function_object; }
   void intrusive_ptr_add_ref_impl() override {}
-  void intrusive_ptr_release_impl() override { delete this; }
+  void intrusive_ptr_release_impl() override {
+    if (next_ != nullptr) // the workers have left before its turn came
+      give_up(next_);
+    delete this;
+  }
 
 private:
   continuation* next_;
 };
 
-void notify_continuation(waiter* w, state_base&) noexcept {
-  auto* c = static_cast<continuation*>(w);
-  if (c->home != nullptr) {
-    if (!c->home->push_system(c))
-      drop_continuation(c, drop_reason::stopped);
-    return;
-  }
-  if (auto* worker = sched::worker::current())
-    worker->push(new continuation_job{c});
+void go_on(relay* r) noexcept {
+  auto* c = static_cast<continuation*>(r);
+  if (c->home != nullptr)
+    drop_continuation(c, drop_reason::stopped);
+  else if (c->is_lost)
+    give_up(c);
   else
     c->run(c, true);
 }
 
-// Lets a deadline pass for a state at which only continuations look.
+void notify_continuation(waiter* w, state_base&) noexcept {
+  auto* c = static_cast<continuation*>(w);
+  if (c->home != nullptr) {
+    if (!c->home->push_system(c))
+      c->in_turn();
+    return;
+  }
+  auto* workers = scheduler_of_this_thread();
+  if (workers != nullptr && !workers->is_stopping()) {
+    workers->enqueue(new continuation_job{c});
+    return;
+  }
+  c->is_lost = sched::worker::current() != nullptr;
+  c->in_turn();
+}
+
+// Lets a deadline pass for a state at which only continuations look. It goes
+// when that settles, or another that alone wants to know.
 // References: one of the state, while it may still notify; one of the timers,
 // while it may still fire, which whoever makes it holds until then.
 struct expiry final : waiter, sched::timer_node, pooled {
-  state_ptr<state_base> of;
+  state_ptr<state_base> of, until;
   home_block& home; // the state may settle long after the system is gone
   bool linked = false, is_settled = false; // under home.timers_mutex
   std::atomic<int> refs{2};
 
-  expiry(state_base& s, home_block& h) : waiter(&settled), home(h) {
+  expiry(state_base& s, state_base& last, home_block& h)
+    : waiter(&settled),
+      home(h) {
     s.retain();
     of = state_ptr<state_base>{&s};
+    last.retain();
+    until = state_ptr<state_base>{&last};
     fire = &passed;
   }
   void release(int n) {
@@ -283,7 +323,7 @@ struct expiry final : waiter, sched::timer_node, pooled {
   }
   static void passed(sched::timer_node* n) noexcept {
     auto* self = static_cast<expiry*>(n);
-    if (self->of->remove_waiter(*self))
+    if (self->until->remove_waiter(*self))
       expired.push_back(self);
     else
       finished.push_back(self);
@@ -295,7 +335,11 @@ struct expiry final : waiter, sched::timer_node, pooled {
 
 void flush_expiries() {
   for (auto* e : std::exchange(expiry::expired, {})) {
-    e->of->expire(INT64_MAX);
+    {
+      // Timers end before the runtime does.
+      const upkeep_scope upkeep{e->home.rt->scheduler()};
+      e->of->expire(INT64_MAX);
+    }
     e->release(2);
   }
   for (auto* e : std::exchange(expiry::finished, {}))
@@ -303,7 +347,7 @@ void flush_expiries() {
 }
 
 continuation::continuation(void (*f)(continuation*, bool) noexcept)
-  : waiter(&notify_continuation),
+  : relay(&go_on, &notify_continuation),
     envelope(&continuation_ops),
     run(f) {}
 
@@ -311,12 +355,7 @@ void continue_with(state_base& from, continuation* next) {
   from.retain();
   next->from = state_ptr<state_base>{&from};
   next->home = current.self;
-  if (from.due != INT64_MAX && !from.is_settled()) {
-    if (auto* rt = runtime::of_this_thread(); rt != nullptr)
-      watch_deadline(from, rt->home());
-    else if (from.callee != nullptr)
-      watch_deadline(from, cell::home_of(from.callee));
-  }
+  expire_in_time(from, from);
   if (next->home != nullptr) {
     next->incarnation = next->home->incarnation();
     retain(next->home);
@@ -332,9 +371,19 @@ void continue_with(state_base& from, continuation* next) {
   next->run(next, true);
 }
 
-void watch_deadline(state_base& s, home_block& home) {
-  auto* e = new expiry{s, home};
-  if (!s.add_waiter(*e)) {
+void expire_in_time(state_base& part, state_base& until) {
+  if (part.due == INT64_MAX || part.is_settled())
+    return;
+  home_block* known = nullptr;
+  if (auto* rt = runtime::of_this_thread(); rt != nullptr)
+    known = &rt->home();
+  else if (part.callee != nullptr)
+    known = &cell::home_of(part.callee);
+  else
+    return; // whoever waits looks at the time
+  auto& home = *known;
+  auto* e = new expiry{part, until, home};
+  if (!until.add_waiter(*e)) {
     e->release(2);
     return;
   }
@@ -343,7 +392,7 @@ void watch_deadline(state_base& s, home_block& home) {
     if (!e->is_settled) {
       e->linked = true;
       if (home.timers != nullptr)
-        home.timers->add(*e, s.due);
+        home.timers->add(*e, part.due);
       return;
     }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "node/loop.hpp"
 
+#include "core/context.hpp"
 #include "core/log.hpp"
 #include "sched/timer_thread.hpp"
 
@@ -80,6 +81,7 @@ bool loop::take_over() {
 
 // Requires: the right to drive.
 bool loop::turn() {
+  const detail::upkeep_scope upkeep{workers_};
   const auto* before = std::exchange(driven_here, this);
   auto any = false;
   try {
@@ -157,6 +159,7 @@ void loop::run() {
     const auto slept_at = sched::now_ns();
     if (!has_notes() && !over_.load()) {
       driven_here = this;
+      const detail::upkeep_scope upkeep{workers_};
       try {
         context_->run_one();
       } catch (const std::exception& e) {

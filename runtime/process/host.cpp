@@ -168,6 +168,7 @@ void host::wake() noexcept {
 
 void host::loop() {
   sched::name_thread("troupe.process");
+  const detail::upkeep_scope upkeep{runtime_.scheduler()};
   epoll_event events[64];
   while (!over_.load()) {
     // A wish that came before is seen below: its owner changed first, and then

@@ -88,6 +88,9 @@ public:
   /// True when nothing runs or waits to run on the workers.
   bool is_idle() const;
 
+  /// True once the workers leave: what is queued from then on never runs.
+  bool is_stopping() const { return stopping_.load(); }
+
   scheduler_counts counts() const;
 
   /// Calls `f(const worker&)` for each worker started so far.

@@ -41,13 +41,14 @@ bool expire_if_due(state_base& s);
 
 // Links `next` behind `from`: calls `next->run` in the actor that called
 // `then`, else as a job of its own; at once when `from` is settled.
-struct continuation : waiter, envelope {
+struct continuation : relay, envelope {
   void (*run)(continuation*, bool alive) noexcept;
   state_ptr<state_base> from;
   cell* home = nullptr;
   std::uint64_t incarnation =
     0;                          // of home: an object's continuations go with it
   state_base* target = nullptr; // what `then` returned
+  bool is_lost = false;         // nobody is left who would run it
   continuation(void (*f)(continuation*, bool) noexcept);
 };
 void continue_with(state_base& from, continuation* next);
@@ -128,10 +129,13 @@ public:
   /// Calls `f(value)` (or `f()` for void, or `f(future<R>)` to see errors too)
   /// when this has settled; returns the future of what `f` returns. Inside an
   /// actor `f` runs in that actor, as one of its messages; elsewhere as a job
-  /// of its own, or at once when the result is there.
+  /// of its own on the workers, or at once when the result is there or a thread
+  /// that is not the system's settles it.
   /// Errors: an error skips `f(value)` and goes on to the result. A method that
   ///         waits for the result of its own `then` gets deadlock: `f` could
   ///         not run before the method ends. `co_await` this future instead.
+  ///         actor_stopped or closed: the actor or the system stopped before
+  ///         `f` could run.
   template <class F>
   auto then(F f) const;
 
@@ -175,7 +179,7 @@ private:
           return std::move(s.value);
         return s.value;
       } else {
-        if (std::exchange(s.taken, true))
+        if (!s.take())
           throw bad_argument{"the value of this future was taken before"};
         return std::move(s.value);
       }

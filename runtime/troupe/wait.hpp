@@ -190,6 +190,9 @@ namespace detail {
 template <class R>
 using all_value = std::conditional_t<std::is_void_v<R>, void, std::vector<R>>;
 
+// Lets `part` fail with timeout when it is due, unless `until` settles before.
+void expire_in_time(state_base& part, state_base& until);
+
 template <class R>
 struct all_of final : state<all_value<R>>, pooled {
   std::vector<future<R>> parts;
@@ -197,12 +200,16 @@ struct all_of final : state<all_value<R>>, pooled {
 
   all_of() : state<all_value<R>>(&table) {}
 
-  struct part final : waiter, pooled {
+  struct part final : relay, pooled {
     state_ptr<all_of> all;
-    explicit part(const state_ptr<all_of>& a) : waiter(&settled), all(a) {}
-    static void settled(waiter* w, state_base& s) noexcept {
-      std::unique_ptr<part> self{static_cast<part*>(w)};
-      self->all->one_settled(s);
+    state_base& of; // the parts hold it until all have settled
+    part(const state_ptr<all_of>& a, state_base& s)
+      : relay(&settled),
+        all(a),
+        of(s) {}
+    static void settled(relay* r) noexcept {
+      std::unique_ptr<part> self{static_cast<part*>(r)};
+      self->all->one_settled(self->of);
     }
   };
 
@@ -244,42 +251,88 @@ struct all_of final : state<all_value<R>>, pooled {
   }
   static constexpr state_ops table{
     .destroy = [](state_base* s) noexcept { delete static_cast<all_of*>(s); },
+    .run_here = &help_parts,
     .next_part = &next_part};
 };
 
-// Settles with the index of the first of its parts that has.
-struct any_of final : state<std::size_t>, pooled {
-  std::vector<state_ptr<state_base>> parts;
-
-  any_of() : state<std::size_t>(&table) {}
-
-  struct part final : waiter, pooled {
-    state_ptr<any_of> any;
-    std::size_t index;
-    part(const state_ptr<any_of>& a, std::size_t i)
-      : waiter(&settled),
-        any(a),
-        index(i) {}
-    static void settled(waiter* w, state_base&) noexcept {
-      std::unique_ptr<part> self{static_cast<part*>(w)};
-      self->any->set(self->index);
+// Settles with the index of the first of its parts that has. Then, or when it
+// is cancelled, it leaves the others: they may take for ever.
+struct any_of final : state<std::size_t>, waiter, pooled {
+  struct part final : relay {
+    any_of* any = nullptr;    // counted while linked
+    state_ptr<state_base> of; // until `any` leaves it
+    part() : relay(&settled) {}
+    static void settled(relay* r) noexcept {
+      auto* self = static_cast<part*>(r);
+      state_ptr<any_of> any{self->any};
+      any->set(static_cast<std::size_t>(self - any->parts.get()));
     }
   };
 
+  const std::size_t size;
+  const std::unique_ptr<part[]> parts;
+  // Who links the parts, and who settles it: the last of the two unlinks them.
+  std::atomic<int> users{2};
+
+  explicit any_of(std::size_t n)
+    : state<std::size_t>(&table),
+      waiter(&over),
+      size(n),
+      parts(new part[n]) {
+    add_waiter(*this);
+  }
+
+  static void over(waiter* w, state_base&) noexcept {
+    static_cast<any_of*>(w)->leave();
+  }
+
+  // Requires: a reference besides those of the parts.
+  void leave() noexcept {
+    if (users.fetch_sub(1) != 1)
+      return;
+    for (std::size_t i = 0; i < size; ++i)
+      if (parts[i].of->remove_waiter(parts[i]))
+        release(); // else it is being told, and gives its own back
+    pass_gate();   // it was settled before the seq_cst count
+    for (std::size_t i = 0; i < size; ++i)
+      parts[i].of = {};
+  }
+
+  void link() {
+    state_base* first = nullptr; // to be late
+    for (std::size_t i = 0; i < size; ++i) {
+      auto& s = *parts[i].of;
+      if (s.due != INT64_MAX && (first == nullptr || s.due < first->due))
+        first = &s;
+    }
+    if (first != nullptr)
+      expire_in_time(*first, *this);
+    for (std::size_t i = 0; i < size; ++i) {
+      auto& p = parts[i];
+      p.any = this;
+      retain();
+      if (!p.of->add_waiter(p))
+        p.in_turn();
+    }
+    leave();
+  }
+
   static state_base* next_part(const state_base* s, std::size_t& i) noexcept {
-    auto& list = static_cast<const any_of*>(s)->parts;
-    return i < list.size() ? list[i++].get() : nullptr;
+    auto* any = static_cast<const any_of*>(s);
+    return i < any->size ? any->parts[i++].of.get() : nullptr;
   }
   static void free(state_base* s) noexcept { delete static_cast<any_of*>(s); }
-  static constexpr state_ops table{
-    .destroy = &free, .next_part = &next_part, .one_part_is_enough = true};
+  static constexpr state_ops table{.destroy = &free,
+                                   .run_here = &help_parts,
+                                   .next_part = &next_part,
+                                   .one_part_is_enough = true};
 };
 
 template <class Part>
 void attach(std::unique_ptr<Part> p, state_base& s) {
   auto* raw = p.release();
   if (!s.add_waiter(*raw))
-    raw->notify(raw, s);
+    raw->in_turn();
 }
 
 } // namespace detail
@@ -301,13 +354,15 @@ auto when_all(Range&& fs) {
     detail::state_ptr<detail::state<detail::all_value<R>>>{all.get()}};
   all->left = all->parts.size() + 1;
   for (auto& f : all->parts)
-    detail::attach(std::make_unique<typename all_type::part>(all),
-                   *f.shared_state());
+    detail::attach(
+      std::make_unique<typename all_type::part>(all, *f.shared_state()),
+      *f.shared_state());
   all->finish_one();
   return result;
 }
 
-/// The index of the first that settles, however it does.
+/// The index of the first that settles, however it does; to miss its deadline
+/// is one way to. The others are left as they are.
 /// Shape:  range of future<R> -> future<std::size_t>.
 /// Errors: bad_argument for an empty range.
 template <class Range>
@@ -318,20 +373,18 @@ future<std::size_t> when_any(Range&& fs) {
     parts.push_back(detail::awaitable(f));
   if (parts.empty())
     throw bad_argument{"when_any of no futures would wait for ever"};
-  detail::state_ptr<detail::any_of> any{new detail::any_of};
+  detail::state_ptr<detail::any_of> any{new detail::any_of{parts.size()}};
   any->due = 0;
-  for (auto& f : parts) {
-    auto& s = *f.shared_state();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto& s = *parts[i].shared_state();
     any->due = std::max(any->due, s.due);
     s.retain();
-    any->parts.push_back(detail::state_ptr<detail::state_base>{&s});
+    any->parts[i].of = detail::state_ptr<detail::state_base>{&s};
   }
   any->retain();
   future<std::size_t> result{
     detail::state_ptr<detail::state<std::size_t>>{any.get()}};
-  for (std::size_t n = 0; n < parts.size(); ++n)
-    detail::attach(std::make_unique<detail::any_of::part>(any, n),
-                   *parts[n].shared_state());
+  any->link();
   return result;
 }
 

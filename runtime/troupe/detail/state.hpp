@@ -37,6 +37,36 @@ struct waiter {
   explicit waiter(void (*f)(waiter*, state_base&) noexcept) : notify(f) {}
 };
 
+/// A waiter that settles another state when it is told. Where that tells
+/// further ones, each has its turn when the one before has returned: however
+/// long a chain is, the stack does not grow.
+struct relay : waiter {
+  void (*pass)(relay*) noexcept; // what it does in its turn
+
+  explicit relay(void (*f)(relay*) noexcept,
+                 void (*tell)(waiter*, state_base&) noexcept = &told)
+    : waiter(tell),
+      pass(f) {}
+
+  static void told(waiter* w, state_base&) noexcept;
+  void in_turn() noexcept;
+};
+
+struct relay_queue;
+
+/// For as long as it lives, a function of the user runs in the turn of a relay.
+/// It may wait for what it settles itself, so relays have a turn at once.
+class relays_aside {
+public:
+  relays_aside() noexcept;
+  ~relays_aside();
+  relays_aside(const relays_aside&) = delete;
+  relays_aside& operator=(const relays_aside&) = delete;
+
+private:
+  relay_queue* const before_;
+};
+
 struct state_ops {
   /// Frees the state and the block it lives in.
   void (*destroy)(state_base*) noexcept;
@@ -180,6 +210,10 @@ void pass_on_unseen(state_base& to) noexcept;
 /// After a seq_cst store that hides them, the parts of next_part may go.
 void pass_gate() noexcept;
 
+/// The run_here of states with parts: has what they wait for run by the calling
+/// worker, as far as nobody has begun it.
+void help_parts(state_base* s) noexcept;
+
 /// Throws the failure or the cancellation of a settled state.
 [[noreturn]] void throw_failure(state_base& s);
 
@@ -228,9 +262,15 @@ struct state : state_base {
   union {
     stored<R> value;
   };
-  bool taken = false; // the value was moved out (move-only types)
+  std::atomic<bool> taken{false}; // moved out (move-only types)
 
   explicit state(const state_ops* o) : state_base(o) {}
+
+  /// True for one caller, who may move a move-only value out.
+  bool take() noexcept {
+    return !taken.exchange(true, std::memory_order_relaxed);
+  }
+
   ~state() {
     if (at.load(std::memory_order_acquire) == phase::value)
       value.~stored<R>();

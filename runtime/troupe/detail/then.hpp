@@ -54,8 +54,16 @@ struct then_state final : state<R>, pooled {
   static constexpr state_ops table{
     .destroy =
       [](state_base* s) noexcept { delete static_cast<then_state*>(s); },
+    .run_here = &help_parts,
     .next_part = &next_part};
 };
+
+// Calls a function of the user where relays have their turns.
+template <class F, class... As>
+decltype(auto) call_aside(F& f, As&&... as) {
+  const relays_aside aside;
+  return f(std::forward<As>(as)...);
+}
 
 template <class R, class F>
 struct then_node final : continuation, pooled {
@@ -87,7 +95,7 @@ struct then_node final : continuation, pooled {
     from->retain();
     from->observed.store(true, std::memory_order_relaxed);
     if constexpr (!call::takes_value) {
-      settle_with(to, [&] { return self->f(std::move(done)); });
+      settle_with(to, [&] { return call_aside(self->f, std::move(done)); });
     } else {
       if (from->at.load() == phase::cancelled) {
         if (to->begin_settle())
@@ -95,9 +103,9 @@ struct then_node final : continuation, pooled {
       } else if (from->at.load() == phase::error) {
         to->fail(from->failure);
       } else if constexpr (std::is_void_v<R>) {
-        settle_with(to, self->f);
+        settle_with(to, [&] { return call_aside(self->f); });
       } else {
-        settle_with(to, [&] { return self->f(done.get()); });
+        settle_with(to, [&] { return call_aside(self->f, done.get()); });
       }
     }
   }
@@ -105,13 +113,13 @@ struct then_node final : continuation, pooled {
 
 // Passes the result of `from` on to `to`, without a thread or an actor.
 template <class R>
-struct forward_node final : waiter, pooled {
+struct forward_node final : relay, pooled {
   state_ptr<state<R>> from, to;
 
-  forward_node() : waiter(&pass) {}
+  forward_node() : relay(&pass_result) {}
 
-  static void pass(waiter* w, state_base&) noexcept {
-    owned self{static_cast<forward_node*>(w)};
+  static void pass_result(relay* r) noexcept {
+    owned self{static_cast<forward_node*>(r)};
     auto& s = *self->from;
     pass_on_unseen(*self->to);
     s.observed.store(true, std::memory_order_relaxed);
@@ -119,8 +127,12 @@ struct forward_node final : waiter, pooled {
       case phase::value:
         if constexpr (std::is_copy_constructible_v<stored<R>>)
           self->to->set(s.value);
-        else if (!std::exchange(s.taken, true))
+        else if (s.take())
           self->to->set(std::move(s.value));
+        else
+          self->to->fail(std::make_exception_ptr(bad_argument{
+            "the future that a method or continuation returned has lost its "
+            "value: it was taken before"}));
         break;
       case phase::cancelled:
         if (self->to->begin_settle())
@@ -146,7 +158,7 @@ void forward_state(future<R> from, state_ptr<state<R>> to) {
   auto& s = *node->from;
   pass_on(*node->to, s);
   if (!s.add_waiter(*node))
-    forward_node<R>::pass(node, s);
+    node->in_turn();
 }
 
 } // namespace troupe::detail
