@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <ranges>
+#include <semaphore>
 #include <set>
 #include <tuple>
 
@@ -98,6 +99,13 @@ std::size_t resident_kib() {
   statm >> total >> resident;
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) / 1024;
 }
+
+struct worker_holder {
+  void hold(std::binary_semaphore* held, std::binary_semaphore* gate) {
+    held->release();
+    gate->acquire();
+  }
+};
 
 } // namespace
 
@@ -235,6 +243,48 @@ BOOST_AUTO_TEST_CASE(a34_a_failing_initializer_breaks_the_pool_by_name) {
   BOOST_TEST(ran == 0);
   auto r = pool.shutdown(troupe::drain, 10s);
   BOOST_TEST(r.cancelled == 100u);
+}
+
+// What a waiting task has run stays in the queue as a shell, and a worker that
+// finds it there is none that the end has waited for.
+BOOST_AUTO_TEST_CASE(the_end_waits_for_an_initializer_that_runs) {
+  struct probe {
+    std::atomic<bool>& gone;
+    ~probe() { gone = true; }
+  };
+  live_system live{{.workers = 2, .stall_after = 20s}};
+  std::binary_semaphore held{0}, hold{0}, second{0}, goes_on{0};
+  std::atomic<int> runs{0};
+  std::atomic<bool> gone{false}, was_gone{false};
+  auto other = live.sys.spawn<worker_holder>();
+  other.tell<&worker_holder::hold>(&held, &hold);
+  held.acquire();
+  std::thread late;
+  {
+    auto p = std::make_shared<probe>(gone);
+    troupe::thread_pool pool{live.sys, {.workers = 2, .initializer = [&, p] {
+                                          if (++runs != 2)
+                                            return;
+                                          second.release();
+                                          goes_on.acquire();
+                                          was_gone = gone.load();
+                                        }}};
+    p = nullptr;
+    auto f = pool.submit([&] {
+      auto shell = pool.submit([] {});
+      shell.wait(); // it is run here, and its shell stays
+      hold.release();
+      second.acquire(); // the other worker has found the shell
+    });
+    f.wait();
+    late = std::thread{[&] {
+      eventually(100ms, [&] { return gone.load(); });
+      goes_on.release();
+    }};
+  }
+  late.join();
+  BOOST_TEST(!was_gone);
+  BOOST_TEST(gone);
 }
 
 BOOST_AUTO_TEST_CASE(caller_runs_initializes_the_caller_too) {

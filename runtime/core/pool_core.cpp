@@ -51,6 +51,7 @@ pool_core::pool_core(runtime& rt, const thread_pool_options& opts)
                        "thread_pool: queue_tasks_max")),
     full_(opts.full),
     initializer_(opts.initializer),
+    has_initializer_(initializer_ != nullptr),
     id_(next_pool_id.fetch_add(1)) {
   if (full_ == full_policy::drop_newest || full_ == full_policy::drop_oldest)
     throw bad_argument{
@@ -74,16 +75,26 @@ pool_core::~pool_core() = default;
 
 void pool_core::close() {
   shut_down(shutdown_mode::drain, time_limit::none);
+  drop_initializer();
   {
     // In the list: the system is alive as long as the lock is held.
     std::lock_guard guard{home_.pools_mutex};
     if (std::erase(home_.pools, this) > 0)
       scheduler_->unreserve(workers_);
   }
-  // Drained: no runner looks at it again. What it holds goes now and here.
+  release();
+}
+
+// What it holds goes now and here, though runners may still come: they find
+// only tasks that somebody else has run, or runs no more.
+void pool_core::drop_initializer() {
+  {
+    std::lock_guard guard{mutex_};
+    is_initializer_over_ = true;
+  }
+  await([this] { return initializing_.load() == 0; }, sched::never_ns);
   if (!orphaned_.load())
     initializer_ = nullptr;
-  release();
 }
 
 bool pool_core::is_current() const {
@@ -402,10 +413,11 @@ bool pool_core::has_work() {
 
 bool pool_core::is_initialized() {
   return !is_broken_.load(std::memory_order_relaxed)
-         && (!initializer_ || initialized_for == id_);
+         && (!has_initializer_ || initialized_for == id_);
 }
 
-// Once per thread; false when the pool is broken by it.
+// Once per thread; false when the pool is broken by it, or is at its end: then
+// nothing is left that may begin.
 bool pool_core::initialize() {
   if (is_broken_.load())
     return false;
@@ -418,7 +430,18 @@ bool pool_core::initialize() {
       initialized_for = id_;
       return true;
     }
+    if (is_initializer_over_)
+      return false;
+    initializing_.fetch_add(1);
   }
+  struct counted {
+    pool_core& pool;
+    ~counted() {
+      pool.initializing_.fetch_sub(1);
+      if (pool.waiting_.load() > 0)
+        pool.signal();
+    }
+  } const initializing{*this};
   try {
     initializer_();
     std::lock_guard guard{mutex_};
@@ -517,18 +540,20 @@ void pool_core::drop_queued(std::exception_ptr why) {
         count_elsewhere(t->drop(t, why));
 }
 
-bool pool_core::await_drained(std::int64_t until) {
+// False when late.
+template <class Done>
+bool pool_core::await(Done done, std::int64_t until) {
   sched::blocking_section section;
   for (;;) {
     auto seen = signal_.load();
     waiting_.fetch_add(1);
-    auto drained = is_drained() || orphaned_.load();
+    auto is_done = done() || orphaned_.load();
     auto left = until == sched::never_ns ? INT64_MAX : until - sched::now_ns();
     // A runner that misses us looks again within this time.
-    if (!drained && left > 0)
+    if (!is_done && left > 0)
       sched::futex_wait(signal_, seen, std::min<std::int64_t>(left, 5'000'000));
     waiting_.fetch_sub(1);
-    if (drained)
+    if (is_done)
       return true;
     if (left <= 0)
       return false;
@@ -551,7 +576,7 @@ drain_report pool_core::shut_down(shutdown_mode mode, std::int64_t limit_ns) {
     drop_queued(nullptr);
   }
   drain_report r;
-  if (!await_drained(until)) {
+  if (!await([this] { return is_drained(); }, until)) {
     r.clean = false;
     dropping_.store(true);
     drop_queued(nullptr);

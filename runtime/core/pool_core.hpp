@@ -147,7 +147,9 @@ private:
   void drop_queued(std::exception_ptr why);
   std::uint64_t finished() const;
   bool is_drained() const { return finished() == submitted_.load(); }
-  bool await_drained(std::int64_t until);
+  template <class Done>
+  bool await(Done done, std::int64_t until);
+  void drop_initializer();
   bool has_room(std::uint64_t n);
   bool wait_for_room(std::uint64_t n);
   void ask_to_stop();
@@ -162,7 +164,8 @@ private:
   const std::size_t workers_;
   const std::size_t most_;
   const full_policy full_;
-  std::function<void()> initializer_;
+  std::function<void()> initializer_; // those in initializing_ use it
+  const bool has_initializer_;
   const std::uint64_t id_;
   std::vector<std::unique_ptr<runner>> runners_;
   std::atomic<std::uint32_t> refs_{1}; // the owner's, and the scheduler's
@@ -187,7 +190,9 @@ private:
   pool_counts elsewhere_;     // under mutex_ to write
   std::exception_ptr broken_; // under mutex_; why, if not by shutdown
   std::atomic<bool> is_broken_{false};
-  std::vector<std::uint64_t> initialized_; // under mutex_: threads' numbers
+  std::vector<std::uint64_t> initialized_;     // under mutex_: threads' numbers
+  bool is_initializer_over_ = false;           // under mutex_
+  std::atomic<std::uint32_t> initializing_{0}; // grows under mutex_
   std::mutex stoppable_mutex_;
   stoppable* stoppable_ = nullptr; // under stoppable_mutex_
 };
