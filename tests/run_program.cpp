@@ -3,13 +3,16 @@
 // that does what its first argument says.
 #include <troupe/troupe.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <string>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <thread>
+#include <unistd.h>
 
+#include "core/runtime.hpp"
 #include "support/watchdog.hpp"
 
 namespace {
@@ -35,6 +38,33 @@ public:
 private:
   troupe::ref<worker> worker_;
 };
+
+// Goes with the system, and a SIGQUIT comes at that moment.
+struct late_signal : troupe::detail::part {
+  bool is_idle() override { return true; }
+  void stop() override {}
+  ~late_signal() override {
+    ::kill(::getpid(), SIGQUIT);
+    sigset_t waiting;
+    do
+      ::sigpending(&waiting);
+    while (::sigismember(&waiting, SIGQUIT) == 1); // until it is read
+  }
+  static std::unique_ptr<part> make(troupe::detail::runtime&) {
+    return std::make_unique<late_signal>();
+  }
+};
+
+// Takes one signal and gives it back meanwhile.
+int take_once() {
+  static std::atomic<bool> taken{false};
+  troupe::on_signal(SIGUSR1, [](int number) {
+    troupe::on_signal(number, {});
+    taken = true;
+  });
+  ::kill(::getpid(), SIGUSR1);
+  return test::eventually(10s, [] { return taken.load(); }) ? 0 : 4;
+}
 
 void ready() {
   std::printf("ready\n");
@@ -128,6 +158,10 @@ int work(troupe::system& sys, std::span<char*> args) {
     ready();
     for_ever();
   }
+  if (what == "late")
+    sys.runtime().nodes(&late_signal::make);
+  if (what == "take")
+    return take_once();
   if (what == "hang") { // a test that waits for ever
     test::watchdog dog{sys, 1s};
     auto w = sys.spawn<worker>();

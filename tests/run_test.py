@@ -179,6 +179,12 @@ def signals():
     status, out, err, _ = program.end()
     expect("SIGQUIT prints the actors and threads and goes on",
            status == 0 and "worker threads" in err, f"{status}: {err}")
+    code, out, err = run("late")
+    expect("SIGQUIT prints nothing once the system is gone",
+           (code, out, err) == (0, "", ""), f"{code}: {err}")
+    code, out, err = run("take")
+    expect("who takes a signal may give it back meanwhile", code == 0,
+           f"{code}: {err}")
     program = Running("report")
     program.signal(signal.SIGQUIT)
     lines = [program.process.stderr.readline() for _ in range(4)]

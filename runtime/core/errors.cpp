@@ -111,9 +111,24 @@ void settle_thrown(state_base& s, cell& self) noexcept {
 
 namespace {
 
+// An observer may put another in its place, or none, while it is called: hence
+// the recursive lock and the reference. Others wait until the call is over.
 struct observer_slot {
-  std::mutex mutex;
-  std::function<void(const failure&)> f;
+  using function = std::function<void(const failure&)>;
+  std::recursive_mutex mutex;
+  std::shared_ptr<const function> f; // under mutex
+  bool is_telling = false;           // under mutex
+
+  // A failure that the observer itself causes is logged, no more.
+  void tell(const failure& what) {
+    std::lock_guard guard{mutex};
+    auto observer = f;
+    if (observer == nullptr || is_telling)
+      return;
+    is_telling = true;
+    (*observer)(what);
+    is_telling = false;
+  }
 };
 
 observer_slot& failure_observer() {
@@ -138,15 +153,12 @@ unobserved_list& unobserved() {
 bool is_failure_seen() noexcept {
   auto& slot = failure_observer();
   std::lock_guard guard{slot.mutex};
-  return slot.f || log().should_log(spdlog::level::err);
+  return slot.f != nullptr || log().should_log(spdlog::level::err);
 }
 
 void report_failure(const failure& f) noexcept {
   detail::log().error("{}", to_string(f));
-  auto& slot = failure_observer();
-  std::lock_guard guard{slot.mutex};
-  if (slot.f)
-    slot.f(f);
+  failure_observer().tell(f);
 }
 
 void report_actor_failure(const cell& c, std::string_view where,
@@ -185,10 +197,7 @@ void report_unobserved(const state_base& s) noexcept {
   f.type = std::move(t.type);
   f.text = std::move(t.what);
   f.unobserved = true;
-  auto& slot = failure_observer();
-  std::lock_guard guard{slot.mutex};
-  if (slot.f)
-    slot.f(f);
+  failure_observer().tell(f);
 }
 
 void print_unobserved() {
@@ -224,9 +233,11 @@ std::string to_string(const failure& f) {
 }
 
 void on_failure(std::function<void(const failure&)> f) {
+  using function = detail::observer_slot::function;
+  auto next = f ? std::make_shared<const function>(std::move(f)) : nullptr;
   auto& slot = detail::failure_observer();
   std::lock_guard guard{slot.mutex};
-  slot.f = std::move(f);
+  slot.f.swap(next);
 }
 
 } // namespace troupe

@@ -58,18 +58,26 @@ int with_output_written(int status) {
   return status == 0 ? 1 : status;
 }
 
+// An observer may put another in its place, or none, while it is called: hence
+// the recursive lock and the reference. Others wait until the call is over.
 struct signal_observers {
-  std::mutex mutex;
-  std::map<int, std::function<void(int)>> of;
+  using function = std::function<void(int)>;
+  std::recursive_mutex mutex;
+  std::map<int, std::shared_ptr<const function>> of; // under mutex
+
+  void set(int number, function f) {
+    auto next = f ? std::make_shared<const function>(std::move(f)) : nullptr;
+    std::lock_guard guard{mutex};
+    of[number].swap(next);
+  }
 
   // Whether somebody has taken it.
   bool tell(int number) {
     std::lock_guard guard{mutex};
-    auto i = of.find(number);
-    if (i == of.end() || !i->second)
-      return false;
-    i->second(number);
-    return true;
+    auto f = of[number];
+    if (f != nullptr)
+      (*f)(number);
+    return f != nullptr;
   }
 };
 
@@ -135,7 +143,9 @@ private:
 
   void handle(system& sys, int number) {
     if (number == SIGQUIT) {
-      std::fprintf(stderr, "\n%s", sys.describe().c_str());
+      std::lock_guard guard{mutex_}; // the end waits until all is said
+      if (!closed_)
+        std::fprintf(stderr, "\n%s", sys.describe().c_str());
       return;
     }
     const auto taken = tell_observer(number);
@@ -325,9 +335,7 @@ void on_signal(int number, std::function<void(int)> f) {
     throw bad_argument{"on_signal: signal " + std::to_string(number)
                        + " is not one of SIGHUP, SIGUSR1, SIGUSR2, SIGINT, "
                          "SIGTERM"};
-  auto& o = detail::observers();
-  std::lock_guard guard{o.mutex};
-  o.of[number] = std::move(f);
+  detail::observers().set(number, std::move(f));
 }
 
 std::chrono::nanoseconds remaining() {
