@@ -5,6 +5,7 @@
 #include "support/fixture.hpp"
 
 #include <future>
+#include <semaphore>
 
 namespace {
 
@@ -22,6 +23,17 @@ public:
 
 private:
   int value_ = 0;
+};
+
+// Notes what comes, from ours and from CAF's.
+class notes {
+public:
+  void put(int n) { got_.push_back(n); }
+  void put_two(int a, int b) { got_.insert(got_.end(), {a, b}); }
+  std::vector<int> got() const { return got_; }
+
+private:
+  std::vector<int> got_;
 };
 
 using done_atom = caf::atom_constant<caf::atom("done")>;
@@ -202,6 +214,24 @@ BOOST_AUTO_TEST_CASE(tells_and_asks_a_plain_one) {
   onlooker o{live.sys, s};
   a.tell<&asker::end>();
   BOOST_TEST(o.reason() == "normal");
+}
+
+BOOST_AUTO_TEST_CASE(gets_in_order_what_one_turn_sends_both_ways) {
+  std::binary_semaphore gate{0}; // outlives who waits
+  test::live_system live;
+  auto n = live.sys.spawn<notes>();
+  auto h = troupe::caf_handle<&notes::put_two>(n);
+  n.tell([&](notes&) { gate.acquire(); });
+  auto c = live.sys.spawn<counter>();
+  c.ask([n, h](counter&) {
+     for (int i = 1; i <= 3; ++i)
+       n.tell<&notes::put>(i);
+     troupe::caf_tell(h, 4, 5);
+     n.tell<&notes::put>(6);
+   })
+    .get();
+  gate.release();
+  BOOST_TEST((n.ask<&notes::got>().get() == std::vector{1, 2, 3, 4, 5, 6}));
 }
 
 BOOST_AUTO_TEST_CASE(gets_the_text_of_a_crash) {

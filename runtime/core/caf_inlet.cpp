@@ -140,6 +140,7 @@ caf::actor caf_actor_of(cell* c) {
 }
 
 void accept_caf(cell& to, caf::mailbox_element_ptr what) {
+  close_tell_to(&to);
   // Through CAF's pointer: it may be the last one that holds the actor.
   post_or_drop(&to, new caf_message{std::move(what)});
 }

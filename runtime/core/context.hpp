@@ -40,6 +40,8 @@ extern constinit thread_local context current;
 /// Nothing can be added to what was told last: something else is sent to the
 /// same actor, or something may have come in that has to be after it.
 void close_tell() noexcept;
+/// The same if it was `to`: what is sent now comes after what was told before.
+void close_tell_to(const cell* to) noexcept;
 
 /// Another turn of the same actor: it has told nothing yet. After one that told
 /// the same again and again it may well do so, too.

@@ -257,15 +257,10 @@ void also_dropped(cell& to, const message_ops* ops, drop_reason why,
     note_dead_letter(to, ops, why);
 }
 
-namespace {
-
-// What is sent now comes after what was told before.
 void close_tell_to(const cell* to) noexcept {
   if (current.open != nullptr && current.open->to == to)
     close_tell();
 }
-
-} // namespace
 
 // -- all calls ----------------------------------------------------------------
 
