@@ -73,8 +73,11 @@ public:
   }
 
   void look(detail::state_base& s) noexcept override {
-    if (auto* c = worker())
-      c->pump_until(sched::now_ns() + look_ns, [&s] { return s.is_settled(); });
+    auto* c = worker();
+    if (c == nullptr)
+      return;
+    const detail::upkeep_scope upkeep{runtime_.scheduler()};
+    c->pump_until(sched::now_ns() + look_ns, [&s] { return s.is_settled(); });
   }
 
   // -- child_owner ------------------------------------------------------------

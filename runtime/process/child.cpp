@@ -220,7 +220,6 @@ bool child::pump() {
     }
     if (pumping_.test_and_set(std::memory_order_seq_cst))
       return any;
-    const detail::upkeep_scope upkeep{host_.runtime().scheduler()};
     // It may have died, and its owner have been told, since we looked.
     if (!deaf_.load(std::memory_order_relaxed))
       any = drain() || any;

@@ -255,9 +255,11 @@ void process_core::help(remote_task& t) noexcept {
           limit = short_look_ns;
       }
   }
-  if (worker)
-    worker->pump_until(sched::now_ns() + limit,
-                       [&t] { return t.state().is_settled(); });
+  if (worker == nullptr)
+    return;
+  const upkeep_scope upkeep{host_.runtime().scheduler()};
+  worker->pump_until(sched::now_ns() + limit,
+                     [&t] { return t.state().is_settled(); });
 }
 
 process_pool_statistics process_core::stats() {
