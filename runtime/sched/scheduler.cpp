@@ -269,8 +269,13 @@ bool scheduler::stop_workers(std::int64_t patience_ns) {
     if (ended >= started_.load())
       break;
     auto left = until - now_ns();
-    if (left <= 0)
+    if (left <= 0) {
+      // Nobody waits for them any more: they go by themselves, if ever.
+      for (auto& w : workers_)
+        if (w->thread_.joinable())
+          w->thread_.detach();
       return false;
+    }
     futex_wait(ended_, ended, left);
   }
   for (auto& w : workers_)

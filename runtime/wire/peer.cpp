@@ -23,7 +23,7 @@ using core::cell;
 class writing_road final : public attachments, public ref_road {
 public:
   writing_road(peer& p, bool takes) : peer_(p), takes_attachments_(takes) {}
-  ~writing_road() {
+  ~writing_road() override {
     for (const auto number : written_)
       peer_.count_back(number, 1);
   }
