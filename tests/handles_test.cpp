@@ -8,6 +8,7 @@
 
 #include <string>
 #include <unistd.h>
+#include <vector>
 
 namespace {
 
@@ -118,6 +119,24 @@ void unsent() {
   BOOST_TEST(has_gone(w));
 }
 
+// One of the two sides takes one call at a time.
+void rejected_message(const troupe::options& here,
+                      const std::vector<std::string>& there) {
+  node_process process{there};
+  live_system live{here};
+  auto n = live.sys.connect(process.address());
+  auto h = live.sys.spawn<holder>(troupe::on_node{n});
+  troupe::weak_ref<leaf> w;
+  {
+    auto l = live.sys.spawn<leaf>();
+    w = l;
+    auto first = h.ask<&holder::look_slowly>(l, 300);
+    BOOST_CHECK_THROW(h.ask<&holder::look>(l).get(), troupe::rejected);
+    BOOST_TEST(first.get() == 3);
+  }
+  BOOST_TEST(has_gone(w));
+}
+
 template <class Place>
 void dead_when_it_came() {
   Place p;
@@ -151,38 +170,14 @@ BOOST_AUTO_TEST_CASE(goes_though_a_message_with_it_could_not_be_written) {
 }
 
 BOOST_AUTO_TEST_CASE(goes_though_a_message_with_it_was_rejected) {
-  node_process process;
   auto few = test::with_keys();
   few.node_calls_max = 1;
-  live_system live{few};
-  auto n = live.sys.connect(process.address());
-  auto h = live.sys.spawn<holder>(troupe::on_node{n});
-  troupe::weak_ref<leaf> w;
-  {
-    auto l = live.sys.spawn<leaf>();
-    w = l;
-    auto first = h.ask<&holder::look_slowly>(l, 300);
-    BOOST_CHECK_THROW(h.ask<&holder::look>(l).get(), troupe::rejected);
-    BOOST_TEST(first.get() == 3);
-  }
-  BOOST_TEST(has_gone(w));
+  rejected_message(few, {});
 }
 
 // The side that is asked counts, too.
 BOOST_AUTO_TEST_CASE(goes_though_a_message_with_it_was_rejected_over_there) {
-  node_process process{{"--troupe-node-calls-max=1"}};
-  live_system live{test::with_keys()};
-  auto n = live.sys.connect(process.address());
-  auto h = live.sys.spawn<holder>(troupe::on_node{n});
-  troupe::weak_ref<leaf> w;
-  {
-    auto l = live.sys.spawn<leaf>();
-    w = l;
-    auto first = h.ask<&holder::look_slowly>(l, 300);
-    BOOST_CHECK_THROW(h.ask<&holder::look>(l).get(), troupe::rejected);
-    BOOST_TEST(first.get() == 3);
-  }
-  BOOST_TEST(has_gone(w));
+  rejected_message(test::with_keys(), {"--troupe-node-calls-max=1"});
 }
 
 BOOST_AUTO_TEST_CASE(that_ended_before_its_handle_came_is_down_for_monitors) {

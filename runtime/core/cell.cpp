@@ -77,42 +77,31 @@ bool is_outside(const runtime* rt) {
   return runtime::of_this_thread() != rt;
 }
 
-// One of the spawns that home_block::spawning counts, from make_cell until
-// commit_cell or abandon_cell, all on one thread.
-class outside_spawn {
+// One of those that a counter of home_block counts, if this thread is outside.
+template <std::atomic<std::size_t> home_block::* Counter>
+class outside_count {
 public:
-  explicit outside_spawn(home_block& home)
+  explicit outside_count(home_block& home)
     : home_(is_outside(home.rt) ? &home : nullptr) {}
-  ~outside_spawn() {
+  ~outside_count() {
     if (home_ != nullptr)
-      home_->spawning.fetch_sub(1);
+      (home_->*Counter).fetch_sub(1);
   }
-  outside_spawn(const outside_spawn&) = delete;
-  outside_spawn& operator=(const outside_spawn&) = delete;
+  outside_count(const outside_count&) = delete;
+  outside_count& operator=(const outside_count&) = delete;
+  void begin() {
+    if (home_ != nullptr)
+      (home_->*Counter).fetch_add(1);
+  }
   void go_on() { home_ = nullptr; }
 
 private:
   home_block* home_;
 };
 
-// One of the ends that home_block::ending counts.
-class outside_end {
-public:
-  explicit outside_end(home_block& home)
-    : home_(is_outside(home.rt) ? &home : nullptr) {
-    if (home_ != nullptr)
-      home_->ending.fetch_add(1);
-  }
-  ~outside_end() {
-    if (home_ != nullptr)
-      home_->ending.fetch_sub(1);
-  }
-  outside_end(const outside_end&) = delete;
-  outside_end& operator=(const outside_end&) = delete;
-
-private:
-  home_block* home_;
-};
+// From make_cell until commit_cell or abandon_cell, all on one thread.
+using outside_spawn = outside_count<&home_block::spawning>;
+using outside_end = outside_count<&home_block::ending>;
 
 [[noreturn]] void throw_stopping(const class_info& info) {
   throw closed{"spawn<" + plain_name(info.name) + ">: the system is stopping"};
@@ -190,9 +179,8 @@ cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o) {
   if (rt.is_stopping())
     throw_stopping(info);
   // Counted first, then looked again: `stop` does it the other way round.
-  if (is_outside(&rt))
-    rt.home().spawning.fetch_add(1);
   outside_spawn counted{rt.home()};
+  counted.begin();
   auto* c = cell::make(rt, info, o);
   counted.go_on();
   // It may be spawned by a base that comes before `actor`: that one goes on
@@ -539,6 +527,7 @@ bool cell::end_unreachable() {
   if (info().on_stop != nullptr || info().has_self || has(flag_own_thread)) {
     // It ends as itself, in its own turn: a new reference carries it there.
     outside_end counted{home()};
+    counted.begin();
     b->weak_refs.fetch_add(1, std::memory_order_relaxed);
     set(flag_unreachable | flag_quit); // seen by who locks a weak reference
     b->strong_refs.store(1, std::memory_order_release);
@@ -554,6 +543,7 @@ bool cell::end_unreachable() {
   ending = &others;
   auto end_one = [](cell& c) {
     outside_end counted{c.home()};
+    counted.begin();
     context_scope scope{&c, c.home().rt};
     c.set(flag_unreachable);
     c.end(c.why_ended());

@@ -15,6 +15,10 @@ namespace troupe::detail {
 /// from here on. In process/host.cpp.
 std::optional<int> run_as_child(int argc, char** argv);
 
+/// `app keys --help` and `app node --help`: whatever the program is, these two
+/// words with this one are ours. Whether it was one. In node/command.cpp.
+bool show_help_of_mode(std::span<char*> args);
+
 /// `app keys ...`: its exit code; nothing if it is not that. `args` have no
 /// options of Troupe any more. In node/command.cpp.
 std::optional<int> run_keys(const options& opts, std::span<char*> args);

@@ -212,31 +212,6 @@ int as_status(program& p, system& sys, std::span<char*> args) {
   return 1;
 }
 
-// `app keys --help` and `app node --help`: whatever the program is, these two
-// words with this one are ours.
-bool show_help_of_mode(std::span<char*> args) {
-  if (args.size() != 3 || std::string_view{args[2]} != "--help")
-    return false;
-  if (std::string_view{args[1]} == "keys")
-    std::printf(
-      "usage: %s keys new                        makes a key, if there is "
-      "none\n"
-      "       %s keys show                       its fingerprint, and who is "
-      "let in\n"
-      "       %s keys allow FINGERPRINT [WHOSE]  lets the owner of that key "
-      "in\n",
-      args[0], args[0], args[0]);
-  else if (std::string_view{args[1]} == "node")
-    std::printf(
-      "usage: %s node --listen HOST:PORT [--listen ...] [--with-stdin]\n"
-      "a node for programs elsewhere; with --with-stdin it ends when its "
-      "standard input\ndoes\n",
-      args[0]);
-  else
-    return false;
-  return true;
-}
-
 int run_with(int argc, char** argv, options opts, program& p) {
   if (const auto status = run_as_child(argc, argv))
     return *status;

@@ -19,12 +19,11 @@ namespace troupe::nodes {
 
 namespace {
 
-constexpr std::string_view keys_usage =
+constexpr std::string_view keys_words =
   "usage: {0} keys new                  makes a key, if there is none\n"
   "       {0} keys show                 its fingerprint, and who is let in\n"
   "       {0} keys allow FINGERPRINT [WHOSE]\n"
-  "                                     lets the owner of that key in\n"
-  "The folder is {1} (TROUPE_KEYS or --troupe-keys=DIR sets another).\n";
+  "                                     lets the owner of that key in\n";
 
 int show(const key_folder& keys) {
   fmt::print("{}\n", keys.check());
@@ -77,6 +76,19 @@ struct node_mode final : detail::program {
 
 namespace troupe::detail {
 
+bool show_help_of_mode(std::span<char*> args) {
+  if (args.size() != 3 || std::string_view{args[2]} != "--help")
+    return false;
+  const std::string_view mode{args[1]};
+  if (mode == "keys")
+    fmt::print(fmt::runtime(nodes::keys_words), args[0]);
+  else if (mode == "node")
+    fmt::print("usage: {}\n", nodes::node_usage);
+  else
+    return false;
+  return true;
+}
+
 std::optional<int> run_keys(const options& opts, std::span<char*> args) {
   using namespace nodes;
   if (args.size() < 3 || std::string_view{args[1]} != "keys")
@@ -90,7 +102,11 @@ std::optional<int> run_keys(const options& opts, std::span<char*> args) {
     return std::nullopt; // the program's own word
   const auto keys = key_folder::by_default(opts.keys);
   if (!is_ours) {
-    fmt::print(stderr, fmt::runtime(keys_usage), args[0], keys.path().string());
+    fmt::print(stderr, fmt::runtime(keys_words), args[0]);
+    fmt::print(stderr,
+               "The folder is {} (TROUPE_KEYS or --troupe-keys=DIR sets "
+               "another).\n",
+               keys.path().string());
     return 2;
   }
   try {

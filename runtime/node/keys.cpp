@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "node/keys.hpp"
 
+#include "core/descriptor.hpp"
+
 #include "troupe/error.hpp"
 
 #include <fmt/format.h>
@@ -117,21 +119,6 @@ std::string fingerprint_of(X509* c) {
   return text;
 }
 
-class descriptor {
-public:
-  explicit descriptor(int fd) : fd_(fd) {}
-  ~descriptor() {
-    if (fd_ >= 0)
-      ::close(fd_);
-  }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  operator int() const noexcept { return fd_; }
-
-private:
-  const int fd_;
-};
-
 // The list, made if it isn't there, while nobody else writes to the folder.
 class locked_list {
 public:
@@ -139,29 +126,29 @@ public:
     : path_(std::move(path)),
       fd_(
         ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
-    if (fd_ < 0)
+    if (!fd_)
       fail(path_);
     int rc = 0;
-    while ((rc = ::flock(fd_, LOCK_EX)) != 0 && errno == EINTR) {}
+    while ((rc = ::flock(fd_.get(), LOCK_EX)) != 0 && errno == EINTR) {}
     if (rc != 0)
       fail(path_);
   }
 
   void add(std::string_view fingerprint, std::string_view comment) const {
     char last = '\n';
-    const auto size = ::lseek(fd_, 0, SEEK_END);
-    if (size > 0 && ::pread(fd_, &last, 1, size - 1) != 1)
+    const auto size = ::lseek(fd_.get(), 0, SEEK_END);
+    if (size > 0 && ::pread(fd_.get(), &last, 1, size - 1) != 1)
       last = 0;
     const auto line = fmt::format("{}{}  {}\n", last == '\n' ? "" : "\n",
                                   fingerprint, comment);
-    if (::write(fd_, line.data(), line.size())
+    if (::write(fd_.get(), line.data(), line.size())
         != static_cast<ssize_t>(line.size()))
       fail(path_);
   }
 
 private:
   const std::string path_;
-  const descriptor fd_;
+  const detail::descriptor fd_;
 };
 
 // Nobody but us and root may say what it holds: it is ours or root's, and so is
@@ -183,19 +170,21 @@ void check_owner(int fd, const std::string& path) {
 
 std::string read_list(const std::filesystem::path& folder, const char* name) {
   const auto path = (folder / name).string();
-  const descriptor in{::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  if (in < 0)
+  const detail::descriptor in{
+    ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (!in)
     throw bad_argument{
       fmt::format("{}: {}", folder.string(), std::strerror(errno))};
-  const descriptor fd{::openat(in, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
-  if (fd < 0)
+  const detail::descriptor fd{
+    ::openat(in.get(), name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+  if (!fd)
     throw bad_argument{fmt::format("{}: {}", path, std::strerror(errno))};
-  check_owner(in, folder);
-  check_owner(fd, path);
+  check_owner(in.get(), folder);
+  check_owner(fd.get(), path);
   std::string text;
   char some[4096];
   for (;;) {
-    const auto n = ::read(fd, some, sizeof(some));
+    const auto n = ::read(fd.get(), some, sizeof(some));
     if (n == 0)
       return text;
     if (n < 0 && errno == EINTR)

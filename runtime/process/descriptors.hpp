@@ -4,6 +4,8 @@
 // never merge and are never cut).
 #pragma once
 
+#include "core/descriptor.hpp"
+
 #include <array>
 #include <cstddef>
 #include <span>
@@ -14,31 +16,7 @@
 
 namespace troupe::process {
 
-/// Owns a descriptor, or none (-1).
-class descriptor {
-public:
-  descriptor() = default;
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  descriptor(descriptor&& other) noexcept : fd_(other.release()) {}
-  descriptor& operator=(descriptor&& other) noexcept {
-    if (this != &other)
-      reset(other.release());
-    return *this;
-  }
-  ~descriptor() { reset(); }
-
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-  void reset(int fd = -1) noexcept {
-    if (fd_ >= 0)
-      ::close(fd_);
-    fd_ = fd;
-  }
-
-private:
-  int fd_ = -1;
-};
+using detail::descriptor;
 
 /// Two ends of a socket for records, closed on exec.
 /// Errors: std::system_error.

@@ -4,7 +4,7 @@
 //
 //   a record of the input: kind and flags | call | target | name | length, the
 //   bytes of the payload; as a frame, if it is one that may come.
-#include "fuzz/fuzz.hpp"
+#include "fuzz/live.hpp"
 
 #include "troupe/blob.hpp"
 #include "troupe/ref.hpp"
@@ -124,28 +124,6 @@ private:
   std::size_t answers_ = 0;
 };
 
-troupe::system& home() {
-  // Never destroyed: libFuzzer leaves by its own way.
-  static auto& sys = *new troupe::system{[] {
-    options o;
-    o.workers = 1;
-    o.log_level = "off";
-    return o;
-  }()};
-  return sys;
-}
-
-template <class Predicate>
-bool comes_true(Predicate predicate) {
-  const auto until = std::chrono::steady_clock::now() + 8s;
-  while (!predicate()) {
-    if (std::chrono::steady_clock::now() > until)
-      return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 /// The next record as a frame; false at the end.
 bool next(std::span<const std::byte>& bytes, frame_header& head,
           std::span<const std::byte>& payload) {
@@ -199,7 +177,7 @@ std::size_t hand_on(noisy& p, std::span<const std::byte> bytes) {
 } // namespace
 
 FUZZ(kind, bytes) {
-  auto& sys = home();
+  auto& sys = fuzz::home();
   auto mine = sys.spawn<clerk>();
   auto another = sys.spawn<porter>();
   auto p = std::make_shared<noisy>(sys.runtime());
@@ -213,7 +191,7 @@ FUZZ(kind, bytes) {
     auto second = theirs.ask<&clerk::repeat>("x");
     auto third = theirs.ask<&clerk::pass>((kind & 1) != 0 ? theirs : mine);
     const auto calls = hand_on(*p, bytes);
-    FUZZ_CHECK(comes_true([&] { return p->answers() >= calls; }));
+    FUZZ_CHECK(fuzz::comes_true([&] { return p->answers() >= calls; }));
     FUZZ_CHECK(p->answers() == calls);
     p->closed(std::make_exception_ptr(node_lost{"the noise is over"}));
     FUZZ_CHECK(first.ready() && second.ready() && third.ready());
@@ -225,5 +203,5 @@ FUZZ(kind, bytes) {
   mine = {};
   another = {};
   p.reset();
-  FUZZ_CHECK(comes_true([&] { return watched.expired(); }));
+  FUZZ_CHECK(fuzz::comes_true([&] { return watched.expired(); }));
 }

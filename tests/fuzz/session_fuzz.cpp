@@ -5,7 +5,7 @@
 //   a record of the input: kind and flags | call | name | length, the bytes of
 //   the payload; as a frame, if it is one that may come. A call from 128 on is
 //   one of the tasks that the pool has sent.
-#include "fuzz/fuzz.hpp"
+#include "fuzz/live.hpp"
 
 #include "node/host.hpp"
 #include "node/session.hpp"
@@ -160,28 +160,6 @@ private:
   const std::string address_ = "noise:1";
 };
 
-troupe::system& home() {
-  // Never destroyed: libFuzzer leaves by its own way.
-  static auto& sys = *new troupe::system{[] {
-    options o;
-    o.workers = 1;
-    o.log_level = "off";
-    return o;
-  }()};
-  return sys;
-}
-
-template <class Predicate>
-bool comes_true(Predicate predicate) {
-  const auto until = std::chrono::steady_clock::now() + 8s;
-  while (!predicate()) {
-    if (std::chrono::steady_clock::now() > until)
-      return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 /// The next record as a frame; false at the end.
 bool next(ear& e, std::span<const std::byte>& bytes, frame_header& head,
           std::span<const std::byte>& payload) {
@@ -239,7 +217,7 @@ std::size_t hand_on(nodes::session& s, ear& e,
 } // namespace
 
 FUZZ(kind, bytes) {
-  auto& sys = home();
+  auto& sys = fuzz::home();
   auto& h = nodes::host::of(sys.runtime());
   auto mine = sys.spawn<clerk>();
   h.publish("clerk", mine.get());
@@ -262,11 +240,11 @@ FUZZ(kind, bytes) {
     if ((kind & 2) != 0)
       static_cast<void>(nothing.cancel());
     const auto questions = hand_on(*s, *road, bytes);
-    FUZZ_CHECK(comes_true([&] { return road->answers() >= questions; }));
-    FUZZ_CHECK(comes_true([&] { return !s->is_busy(); }));
+    FUZZ_CHECK(fuzz::comes_true([&] { return road->answers() >= questions; }));
+    FUZZ_CHECK(fuzz::comes_true([&] { return !s->is_busy(); }));
     FUZZ_CHECK(road->answers() == questions);
     there->goes(std::make_exception_ptr(node_lost{"the noise is over"}));
-    FUZZ_CHECK(comes_true(
+    FUZZ_CHECK(fuzz::comes_true(
       [&] { return text.ready() && number.ready() && nothing.ready(); }));
     FUZZ_CHECK(s->exported() == 0);
   }
@@ -274,6 +252,6 @@ FUZZ(kind, bytes) {
   s.reset();
   FUZZ_CHECK(h.unpublish("clerk"));
   mine = {};
-  FUZZ_CHECK(comes_true([&] { return watched.expired(); }));
-  FUZZ_CHECK(comes_true([&] { return clerks.load() == 0; }));
+  FUZZ_CHECK(fuzz::comes_true([&] { return watched.expired(); }));
+  FUZZ_CHECK(fuzz::comes_true([&] { return clerks.load() == 0; }));
 }
