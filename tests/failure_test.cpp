@@ -191,6 +191,22 @@ BOOST_AUTO_TEST_CASE(may_go_away_while_it_is_called) {
   BOOST_TEST(seen == 1);
 }
 
+BOOST_AUTO_TEST_CASE(may_throw_and_hears_of_the_next) {
+  live_system live{{.workers = 2, .log_level = "off"}};
+  std::atomic<int> seen{0};
+  troupe::on_failure([&seen](const troupe::failure&) {
+    ++seen;
+    throw std::runtime_error{"not now"};
+  });
+  for (int i = 0; i < 2; ++i) {
+    auto c = live.sys.spawn<clerk>();
+    c.tell<&clerk::look_up>(1);
+    BOOST_TEST(eventually(5s, [&] { return !c.is_alive(); }));
+  }
+  troupe::on_failure({});
+  BOOST_TEST(seen == 2);
+}
+
 BOOST_AUTO_TEST_CASE(of_another_signal_than_the_known_is_refused) {
   BOOST_CHECK_THROW(troupe::on_signal(SIGSEGV, [](int) {}),
                     troupe::bad_argument);

@@ -310,6 +310,25 @@ BOOST_AUTO_TEST_CASE(that_its_observer_causes_is_counted_only) {
   live.sys.on_dead_letter({});
 }
 
+BOOST_AUTO_TEST_CASE(may_end_its_observer_which_may_throw) {
+  test::live_system live{{.workers = 2, .log_level = "off"}};
+  auto s = live.sys.spawn<sink>();
+  s.stop();
+  test::eventually(5s, [&] { return !s.is_alive(); });
+  int seen = 0;
+  live.sys.on_dead_letter([&](const troupe::dead_letter&) {
+    auto& counted = seen; // its captures stay until it is back
+    if (++counted == 1)
+      throw std::runtime_error{"not now"};
+    live.sys.on_dead_letter({});
+    ++counted;
+  });
+  for (int i = 0; i < 3; ++i)
+    s.tell<&sink::put>(i);
+  BOOST_TEST(seen == 3);
+  BOOST_TEST(live.sys.dead_letters() == 3u);
+}
+
 BOOST_AUTO_TEST_CASE(is_each_of_a_million_that_wait_at_a_kill) {
   std::binary_semaphore here{0}, gate{0}; // they outlive who waits
   test::live_system live;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fcntl.h>
 #include <numeric>
 #include <stop_token>
 #include <thread>
@@ -100,6 +101,16 @@ int forge(int) {
   static_cast<void>(!::write(5, &one, sizeof(one)));
   for (;;)
     ::pause();
+}
+
+// From now on whoever reads its bell may wait for ever.
+void take_the_bell() {
+  constexpr int bell = 5;
+  ::fcntl(bell, F_SETFL, 0);
+  std::thread{[] {
+    std::uint64_t count = 0;
+    while (::read(bell, &count, sizeof(count)) > 0) {}
+  }}.detach();
 }
 
 // Stops when asked to, slowly.
@@ -203,6 +214,18 @@ BOOST_AUTO_TEST_CASE(a_map_with_too_few_results_is_an_error) {
     ++i;
   }
   BOOST_TEST((i == results.end()));
+  t.pool.shutdown(troupe::shutdown_mode::cancel_pending, 0ms);
+}
+
+BOOST_AUTO_TEST_CASE(a_bell_that_is_taken_away_stops_nobody_else) {
+  bench t{{.workers = 1, .spares = 0}};
+  process_pool others{t.live.sys, {.workers = 1, .spares = 0}};
+  t.pool.submit(fn<&take_the_bell>).get();
+  for (int i = 0; i < 300; ++i) {
+    const auto unseen = t.pool.submit(fn<&square>, i);
+    auto f = others.submit(fn<&square>, i);
+    BOOST_TEST_REQUIRE(eventually(5s, [&] { return f.is_ready(); }));
+  }
   t.pool.shutdown(troupe::shutdown_mode::cancel_pending, 0ms);
 }
 

@@ -4,6 +4,7 @@
 
 #include "child.hpp"
 #include "compile.hpp"
+#include "machine.hpp"
 #include "measure.hpp"
 
 #include <boost/json/parse.hpp>
@@ -102,6 +103,7 @@ figures run_once(const workload& what, const std::string& name,
 }
 
 void add_run(series& to, const workload& what, const plan& how, bool counts) {
+  warm_memory();
   stopwatch watch;
   try {
     for (auto& [row, value] : run_once(what, to.name, how))

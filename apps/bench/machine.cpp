@@ -6,6 +6,7 @@
 #include "child.hpp"
 
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -103,6 +104,22 @@ std::string peer_versions() {
     if (!version.empty())
       text += (text.empty() ? "" : ", ") + std::string{name} + " " + version;
   return text;
+}
+
+void warm_memory() {
+  constexpr std::size_t bytes = std::size_t{512} << 20, page = 4096;
+  static const auto reports =
+    ::access("/sys/module/page_reporting/parameters", F_OK) == 0;
+  if (!reports)
+    return;
+  auto* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED)
+    return;
+  ::madvise(at, bytes, MADV_HUGEPAGE); // a wish
+  for (std::size_t i = 0; i < bytes; i += page)
+    static_cast<volatile char*>(at)[i] = 1;
+  ::munmap(at, bytes);
 }
 
 } // namespace bench

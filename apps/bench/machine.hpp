@@ -23,4 +23,10 @@ machine this_machine();
 /// `CAF 0.17.6, Go 1.19.8, ...`: those that are there. Asks their programs.
 std::string peer_versions();
 
+/// Before each run, of whichever side. On a virtual machine that gives its free
+/// memory back to its host (a balloon with page reporting), whoever is first to
+/// use some waits for the host, up to milliseconds per MiB: not for what is
+/// measured. This uses 512 MiB and leaves them free. Elsewhere it does nothing.
+void warm_memory();
+
 } // namespace bench

@@ -74,7 +74,7 @@ caf::actor_config plain_config;
 
 // A thread that `stop` does not join.
 bool is_outside(const runtime* rt) {
-  return runtime::of_this_thread() != rt;
+  return current.home != rt && runtime::of_this_thread() != rt;
 }
 
 // One of those that a counter of home_block counts, if this thread is outside.
@@ -512,12 +512,23 @@ void cell::end(const stop_reason& reason) {
     destroy_object();
   current.ending = false;
   // Monitors first: whoever sees the actor gone from the list may rely on it.
-  auto* w = sched::worker::current();
-  auto here = w != nullptr && &w->system() == block()->home_system;
-  cleanup(to_caf_error(reason), here ? w : nullptr);
+  if (is_unseen()) {
+    setf(is_terminated_flag | is_cleaned_up_flag);
+  } else {
+    auto* w = sched::worker::current();
+    auto here = w != nullptr && &w->system() == block()->home_system;
+    cleanup(to_caf_error(reason), here ? w : nullptr);
+  }
   home().rt->live().remove(this);
   if (auto* x = extras_or_null(); x != nullptr && x->thread)
     x->thread->finish();
+}
+
+// Nobody monitors it, and nobody can any more: it has no strong reference, and
+// gets none. Without the lock of those who could, hence.
+bool cell::is_unseen() const {
+  return block()->strong_refs.load(std::memory_order_relaxed) == 0
+         && extras_or_null() == nullptr && attachables_head_ == nullptr;
 }
 
 // Called when the last strong reference is gone, on any thread. False when the

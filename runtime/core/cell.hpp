@@ -19,7 +19,6 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -29,6 +28,7 @@
 
 #include "core/context.hpp"
 #include "core/inbox.hpp"
+#include "core/observer.hpp"
 #include "troupe/system.hpp"
 
 namespace troupe::sched {
@@ -62,9 +62,9 @@ struct home_block {
   // Actors that threads outside end: they let the last handle go. Such an actor
   // is in the list and can't be locked until it is counted here.
   std::atomic<std::size_t> ending{0};
-  std::mutex mutex;
-  runtime* rt = nullptr; // under mutex; null once the system is gone
-  std::function<void(const dead_letter&)> observer; // under mutex
+  // Null once the system is gone, which is when no actor is left to ask.
+  runtime* rt = nullptr;
+  observer<const dead_letter&> dead_letter_observer;
   std::mutex timers_mutex; // comes before the lock of the timers themselves
   sched::timer_thread* timers = nullptr; // under timers_mutex; null once gone
 };
@@ -248,6 +248,7 @@ private:
   envelope* pop_pending();
   bool try_rest();
   bool is_suspended() const;
+  bool is_unseen() const;
   void end_work(const stop_reason& reason) noexcept;
   void drop(envelope* e);
   void drop_pending(bool reopens = false);

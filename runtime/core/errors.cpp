@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/log.hpp"
+#include "core/observer.hpp"
 #include "core/runtime.hpp"
 #include "troupe/failure.hpp"
 
@@ -111,29 +112,17 @@ void settle_thrown(state_base& s, cell& self) noexcept {
 
 namespace {
 
-// An observer may put another in its place, or none, while it is called: hence
-// the recursive lock and the reference. Others wait until the call is over.
-struct observer_slot {
-  using function = std::function<void(const failure&)>;
-  std::recursive_mutex mutex;
-  std::shared_ptr<const function> f; // under mutex
-  bool is_telling = false;           // under mutex
+observer<const failure&>& failure_observer() {
+  static auto* o = new observer<const failure&>;
+  return *o;
+}
 
-  // A failure that the observer itself causes is logged, no more.
-  void tell(const failure& what) {
-    std::lock_guard guard{mutex};
-    auto observer = f;
-    if (observer == nullptr || is_telling)
-      return;
-    is_telling = true;
-    (*observer)(what);
-    is_telling = false;
+void tell_observer(const failure& f) noexcept {
+  try {
+    failure_observer().tell(f);
+  } catch (...) {
+    log().error("on_failure: {}", text_with_type(std::current_exception()));
   }
-};
-
-observer_slot& failure_observer() {
-  static auto* slot = new observer_slot;
-  return *slot;
 }
 
 struct unobserved_list {
@@ -151,14 +140,12 @@ unobserved_list& unobserved() {
 
 // Whether anybody reads what a failure says: its backtrace costs 100 us.
 bool is_failure_seen() noexcept {
-  auto& slot = failure_observer();
-  std::lock_guard guard{slot.mutex};
-  return slot.f != nullptr || log().should_log(spdlog::level::err);
+  return failure_observer().is_set() || log().should_log(spdlog::level::err);
 }
 
 void report_failure(const failure& f) noexcept {
   detail::log().error("{}", to_string(f));
-  failure_observer().tell(f);
+  tell_observer(f);
 }
 
 void report_actor_failure(const cell& c, std::string_view where,
@@ -197,7 +184,7 @@ void report_unobserved(const state_base& s) noexcept {
   f.type = std::move(t.type);
   f.text = std::move(t.what);
   f.unobserved = true;
-  failure_observer().tell(f);
+  tell_observer(f);
 }
 
 void print_unobserved() {
@@ -233,11 +220,7 @@ std::string to_string(const failure& f) {
 }
 
 void on_failure(std::function<void(const failure&)> f) {
-  using function = detail::observer_slot::function;
-  auto next = f ? std::make_shared<const function>(std::move(f)) : nullptr;
-  auto& slot = detail::failure_observer();
-  std::lock_guard guard{slot.mutex};
-  slot.f.swap(next);
+  detail::failure_observer().set(std::move(f));
 }
 
 } // namespace troupe

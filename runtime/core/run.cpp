@@ -22,6 +22,7 @@
 
 #include "core/log.hpp"
 #include "core/modes.hpp"
+#include "core/observer.hpp"
 #include "core/runtime.hpp"
 #include "sched/timer_thread.hpp"
 #include "troupe/failure.hpp"
@@ -58,32 +59,15 @@ int with_output_written(int status) {
   return status == 0 ? 1 : status;
 }
 
-// An observer may put another in its place, or none, while it is called: hence
-// the recursive lock and the reference. Others wait until the call is over.
-struct signal_observers {
-  using function = std::function<void(int)>;
-  std::recursive_mutex mutex;
-  std::map<int, std::shared_ptr<const function>> of; // under mutex
-
-  void set(int number, function f) {
-    auto next = f ? std::make_shared<const function>(std::move(f)) : nullptr;
-    std::lock_guard guard{mutex};
-    of[number].swap(next);
-  }
-
-  // Whether somebody has taken it.
-  bool tell(int number) {
-    std::lock_guard guard{mutex};
-    auto f = of[number];
-    if (f != nullptr)
-      (*f)(number);
-    return f != nullptr;
-  }
-};
-
-signal_observers& observers() {
-  static auto* o = new signal_observers;
-  return *o;
+// By the signals' numbers; filled once, so that it needs no lock of its own.
+std::map<int, observer<int>>& observers() {
+  static auto* all = [] {
+    auto* made = new std::map<int, observer<int>>;
+    for (auto number : owned_signals)
+      (*made)[number];
+    return made;
+  }();
+  return *all;
 }
 
 // The one owner of signals: blocked in every thread, read here. SIGQUIT prints
@@ -181,7 +165,7 @@ private:
   // What it throws must not end the program, least of all while it drains.
   static bool tell_observer(int number) {
     try {
-      return observers().tell(number);
+      return observers().at(number).tell(number);
     } catch (...) {
       std::fprintf(stderr, "troupe: on_signal(%d): %s\n", number,
                    text_with_type(std::current_exception()).c_str());
@@ -310,7 +294,7 @@ void on_signal(int number, std::function<void(int)> f) {
     throw bad_argument{"on_signal: signal " + std::to_string(number)
                        + " is not one of SIGHUP, SIGUSR1, SIGUSR2, SIGINT, "
                          "SIGTERM"};
-  detail::observers().set(number, std::move(f));
+  detail::observers().at(number).set(std::move(f));
 }
 
 std::chrono::nanoseconds remaining() {

@@ -368,9 +368,8 @@ stop_report runtime::stop(std::int64_t deadline_ns) {
       std::lock_guard timers_guard{home_->timers_mutex};
       home_->timers = nullptr;
     }
-    std::lock_guard home_guard{home_->mutex};
     home_->rt = nullptr;
-    home_->observer = nullptr;
+    home_->dead_letter_observer.set({});
   }
   {
     std::lock_guard looking{look_mutex_};
@@ -565,16 +564,12 @@ void count_dead_letter(cell& to, const std::string& message,
                        const char* why) noexcept {
   auto& home = to.home();
   home.dead_letters.fetch_add(1, std::memory_order_relaxed);
-  // A dead letter that the observer itself causes is counted, no more.
-  static constinit thread_local bool observing = false;
-  if (std::exchange(observing, true))
-    return;
-  {
-    std::lock_guard guard{home.mutex};
-    if (home.observer)
-      home.observer({id_of(&to), plain_name(to.info().name), message, why});
+  try {
+    home.dead_letter_observer.tell(
+      {id_of(&to), plain_name(to.info().name), message, why});
+  } catch (...) {
+    log().error("on_dead_letter: {}", text_with_type(std::current_exception()));
   }
-  observing = false;
 }
 
 void note_dead_letter(cell& to, const message_ops* ops,
@@ -668,9 +663,8 @@ std::uint64_t system::dead_letters() const {
 
 void system::on_dead_letter(std::function<void(const dead_letter&)> f) {
   auto& home = runtime_->home();
-  std::lock_guard guard{home.mutex};
   home.observed.store(static_cast<bool>(f));
-  home.observer = std::move(f);
+  home.dead_letter_observer.set(std::move(f));
 }
 
 statistics system::stats() const {

@@ -33,10 +33,6 @@ namespace troupe::process {
 /// Calls that may stand in a worker's ring, the running one included.
 inline constexpr std::size_t window = 128;
 
-// Who looks for a frame for longer lets others have the core in between: what
-// comes at once has come by then.
-inline constexpr std::int64_t spin_alone_ns = 4'000;
-
 enum class bell_mode : std::uint32_t { quiet, lazy, strict };
 
 enum class claim : std::uint64_t { offered = 1, begun = 2, withdrawn = 3 };

@@ -326,11 +326,6 @@ bool child::arm(bell_mode mode) noexcept {
   return !deaf_.load(std::memory_order_relaxed) && !responses_.is_empty();
 }
 
-void child::silence_bell() noexcept {
-  std::uint64_t count = 0;
-  static_cast<void>(!::read(bell_.get(), &count, sizeof(count)));
-}
-
 // -- birth and death ----------------------------------------------------------
 
 void child::was_born(std::int32_t pid, descriptor pidfd) {

@@ -12,13 +12,13 @@
 #include "process/zygote.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
+#include "sched/yield_pace.hpp"
 #include "troupe/certificate.hpp"
 #include "wire/frame.hpp"
 
 #include <atomic>
 #include <deque>
 #include <mutex>
-#include <sched.h>
 
 namespace troupe::process {
 
@@ -92,11 +92,12 @@ public:
   /// Pumps until `done()` or `until`; meanwhile it need not ring its bell.
   template <class Done>
   void pump_until(std::int64_t until, Done done) {
+    static constinit thread_local sched::yield_pace pace;
     begin_look();
     auto now = sched::now_ns();
     for (auto idle_since = now; !done() && now < until; now = sched::now_ns()) {
-      if (now - idle_since > spin_alone_ns)
-        ::sched_yield();
+      if (pace.is_due(now - idle_since))
+        pace.yield(now);
       for (int i = 0; i < 16; ++i) {
         if (pump()) {
           idle_since = now;
@@ -123,7 +124,6 @@ public:
   /// False when nothing will come any more.
   bool read_stderr();
   void show_stderr(std::string_view text);
-  void silence_bell() noexcept;
   /// Sets how eagerly it rings from now on, unless somebody looks anyway; true
   /// if something is there already.
   bool arm(bell_mode mode) noexcept;

@@ -156,7 +156,8 @@ void host::tick_by(std::int64_t due) {
 
 void host::listen_to(int fd, source s, std::uint64_t number) {
   epoll_event event{};
-  event.events = EPOLLIN;
+  // A bell is never read: who rings shares its flags and could let a read wait.
+  event.events = s == source::bell ? EPOLLIN | EPOLLET : EPOLLIN;
   event.data.u64 = key(s, number);
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
 }
@@ -212,7 +213,6 @@ void host::handle(std::uint64_t what) {
   if (c == nullptr)
     return;
   if (from == source::bell) {
-    c->silence_bell();
     c->armed = bell_mode::quiet;
     c->pump();
   } else if (from == source::err) {

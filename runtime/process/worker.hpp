@@ -11,6 +11,7 @@
 #include "process/zygote.hpp"
 #include "sched/clock.hpp"
 #include "sched/futex.hpp"
+#include "sched/yield_pace.hpp"
 #include "wire/frame.hpp"
 
 #include <condition_variable>
@@ -18,7 +19,6 @@
 #include <mutex>
 #include <optional>
 #include <pthread.h>
-#include <sched.h>
 #include <stop_token>
 
 namespace troupe::process {
@@ -104,6 +104,7 @@ private:
   pthread_t main_{};
   std::string node_;
   std::int64_t spin_ns_ = spin_most_ns;
+  sched::yield_pace pace_;
   wire::buffer out_;
   wire::frame_decoder decoder_;
 
@@ -167,9 +168,8 @@ void worker::wait_for(Ready ready) {
   const auto began = sched::now_ns();
   const auto until = began + spin_ns_;
   for (auto now = began; now < until; now = sched::now_ns()) {
-    // What comes at once needs no more; what does not may wait for this core.
-    if (now - began > spin_alone_ns)
-      ::sched_yield();
+    if (pace_.is_due(now - began))
+      pace_.yield(now);
     for (int i = 0; i < 32; ++i) {
       if (is_there())
         return;

@@ -25,8 +25,8 @@ struct failure {
 std::string to_string(const failure& f);
 
 /// Calls `f` for each failure in this process from now on, from the thread that
-/// finds it; `f` must not block or throw. An empty function ends it.
-/// Failures are logged (level error) in any case.
+/// finds it: keep it short. What it throws is logged. An empty function ends
+/// it. Failures are logged (level error) in any case.
 void on_failure(std::function<void(const failure&)> f);
 
 /// Calls `f` when the process gets one of SIGHUP, SIGUSR1, SIGUSR2, or, before

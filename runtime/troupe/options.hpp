@@ -52,8 +52,8 @@ struct options {
   /// $XDG_CONFIG_HOME/troupe or ~/.config/troupe. See node.hpp.
   std::string keys;
 
-  /// How often a silent connection to another node is asked for a sign of
-  /// life. Default 1 s. Range: 10 ms..1 h.
+  /// How long, at most, either side of a connection to another node shows no
+  /// sign of life. Default 1 s. Range: 10 ms..1 h.
   std::chrono::nanoseconds heartbeat = std::chrono::seconds{1};
 
   /// A node that has shown none for so long is lost. Default 5 s.

@@ -346,8 +346,9 @@ public:
   /// Messages that could not be delivered so far.
   std::uint64_t dead_letters() const;
 
-  /// Calls `f` for each of them from now on, from the thread that finds it;
-  /// `f` must not throw or block. An empty function ends it.
+  /// Calls `f` for each of them from now on, one at a time, from the thread
+  /// that finds it: keep it short. What it throws is logged; what it loses
+  /// itself is counted only. An empty function ends it; `f` may do so, too.
   void on_dead_letter(std::function<void(const dead_letter&)> f);
 
   statistics stats() const;
