@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(a_bell_that_is_taken_away_stops_nobody_else) {
   for (int i = 0; i < 300; ++i) {
     const auto unseen = t.pool.submit(fn<&square>, i);
     auto f = others.submit(fn<&square>, i);
-    BOOST_TEST_REQUIRE(eventually(5s, [&] { return f.is_ready(); }));
+    BOOST_TEST_REQUIRE(eventually(5s, [&] { return f.ready(); }));
   }
   t.pool.shutdown(troupe::shutdown_mode::cancel_pending, 0ms);
 }
