@@ -168,6 +168,8 @@ void worker::wait_for(Ready ready) {
   const auto began = sched::now_ns();
   const auto until = began + spin_ns_;
   for (auto now = began; now < until; now = sched::now_ns()) {
+    if (pace_.wants_sleep())
+      break;
     if (pace_.is_due(now - began))
       pace_.yield(now);
     for (int i = 0; i < 32; ++i) {

@@ -5,7 +5,8 @@
 // way; on the same core it cannot come before. The duration of a yield tells
 // the two apart: nobody else was there (short), the one who answers was (some
 // microseconds), or one who computes was (its slice; it gets no more of them
-// than it must).
+// than it must). Two that never sleep are left on one core even where another
+// is idle: now and then one of them has to, for it wakes where there is room.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,17 @@ public:
   void yield(std::int64_t now) noexcept {
     ::sched_yield();
     const auto away = now_ns() - now;
-    pause_ns_ = away > switch_least_ns && away < switch_most_ns ? shared_ns
-                                                                : alone_ns;
+    const auto is_shared = away > switch_least_ns && away < switch_most_ns;
+    pause_ns_ = is_shared ? shared_ns : alone_ns;
+    shared_ = is_shared ? shared_ + 1 : 0;
+  }
+
+  /// Whether it should sleep instead of looking on: said once in a while.
+  [[nodiscard]] bool wants_sleep() noexcept {
+    if (shared_ < shared_most)
+      return false;
+    shared_ = 0;
+    return true;
   }
 
 private:
@@ -36,7 +46,10 @@ private:
   static constexpr std::int64_t switch_least_ns = 1'000,
                                 switch_most_ns = 20'000;
 
+  static constexpr int shared_most = 64;
+
   std::int64_t pause_ns_ = alone_ns;
+  int shared_ = 0; // yields in a row to the one who answers
 };
 
 } // namespace troupe::sched
