@@ -45,11 +45,6 @@ std::string text_of(const target& t) {
   return "";
 }
 
-std::string goals_of(const row& r) {
-  auto text = text_of(r.goal);
-  return r.also.kind == target::none ? text : text + ", " + text_of(r.also);
-}
-
 std::string text_of(std::optional<bool> is_met) {
   return is_met ? (*is_met ? "met" : "NOT met") : "";
 }
@@ -94,6 +89,11 @@ json::object json_of(const outcome& o) {
 
 } // namespace
 
+std::string goals_of(const row& r) {
+  auto text = text_of(r.goal);
+  return r.also.kind == target::none ? text : text + ", " + text_of(r.also);
+}
+
 std::string table_head() {
   auto head = fmt::format(fmt::runtime(line_format), "workload", "unit",
                           "troupe: median (min..max)", "peer",
@@ -123,21 +123,24 @@ std::string table_lines(const outcome& o) {
   return result;
 }
 
-std::string verdict(const std::vector<outcome>& all) {
+std::string met_of(const std::vector<outcome>& all) {
   int judged = 0;
   int met = 0;
-  std::string missed;
   for (auto& o : all)
     if (o.what.goal.kind != target::none) {
       ++judged;
-      if (o.is_met().value_or(false))
-        ++met;
-      else
-        missed += " " + o.what.name;
+      met += o.is_met().value_or(false) ? 1 : 0;
     }
-  auto text = fmt::format("{} of {} targets met", met, judged);
-  return text + (missed.empty() ? "" : "; not met or not known:" + missed)
-         + "\n";
+  return fmt::format("{} of {} targets met", met, judged);
+}
+
+std::string verdict(const std::vector<outcome>& all) {
+  std::string missed;
+  for (auto& o : all)
+    if (o.what.goal.kind != target::none && !o.is_met().value_or(false))
+      missed += " " + o.what.name;
+  return met_of(all)
+         + (missed.empty() ? "" : "; not met or not known:" + missed) + "\n";
 }
 
 std::string to_markdown(const machine& m, const plan& how,

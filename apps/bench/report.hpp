@@ -19,6 +19,12 @@ std::string table_head();
 /// A row of the table; a line more for each peer after the first.
 std::string table_lines(const outcome& o);
 
+/// `>= 7x caf`: what a row has to reach; empty where there is nothing.
+std::string goals_of(const row& r);
+
+/// `30 of 32 targets met`.
+std::string met_of(const std::vector<outcome>& all);
+
 /// The last lines: how many targets are met, and which are not.
 std::string verdict(const std::vector<outcome>& all);
 

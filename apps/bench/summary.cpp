@@ -86,6 +86,11 @@ std::string page(const machine& m, const plan& how,
     "- Savina against raw CAF, geometric mean: {}.\n"
     "- All rows that Go has too: {}.\n",
     savina_mean(all).text(savina_aim), go_mean(all).text(go_aim));
+  text += fmt::format("- {}.\n", met_of(all));
+  for (auto& o : all)
+    if (o.is_met() == std::optional{false})
+      text += fmt::format("  - `{}`, missed: {}; {}.\n", o.what.name,
+                          goals_of(o.what), reason_of(o));
   std::string losses;
   for_each_behind(all, [&](auto& o, auto& best) {
     losses += fmt::format("  - `{}`: {}x of {}; {}.\n", o.what.name,
