@@ -50,7 +50,6 @@ struct class_entry;
 struct home_block {
   std::int64_t ask_deadline_ns = 0;
   caf::node_id node; // one counted copy for all actors
-  std::atomic<bool> observed{false};
   std::deque<std::unique_ptr<const class_entry>> entries;
   std::mutex pools_mutex;
   std::vector<pool_core*> pools; // told when the system stops

@@ -7,6 +7,7 @@
 // another thread is over, so that what the function refers to may go then.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -24,12 +25,12 @@ public:
     auto next = f ? std::make_shared<const function>(std::move(f)) : nullptr;
     const std::lock_guard guard{mutex_};
     f_.swap(next);
+    is_set_.store(f_ != nullptr, std::memory_order_relaxed);
   }
 
-  bool is_set() {
-    const std::lock_guard guard{mutex_};
-    return f_ != nullptr;
-  }
+  /// Whether what it would be told is worth putting together. A hint: `tell`
+  /// looks again.
+  bool is_set() const { return is_set_.load(std::memory_order_relaxed); }
 
   /// Whether somebody heard of it: nobody does where there is no observer, and
   /// where it causes by itself what it would be told. Throws what it throws.
@@ -55,6 +56,7 @@ private:
   std::recursive_mutex mutex_;
   std::shared_ptr<const function> f_; // under mutex_
   bool is_telling_ = false;           // under mutex_
+  std::atomic<bool> is_set_{false};   // stored under mutex_
 };
 
 } // namespace troupe::detail

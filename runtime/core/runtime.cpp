@@ -575,7 +575,7 @@ void count_dead_letter(cell& to, const std::string& message,
 void note_dead_letter(cell& to, const message_ops* ops,
                       drop_reason why) noexcept {
   auto& home = to.home();
-  if (home.observed.load(std::memory_order_relaxed))
+  if (home.dead_letter_observer.is_set())
     count_dead_letter(to, plain_name(ops->name),
                       why == drop_reason::stopped ? "stopped" : "full");
   else
@@ -662,9 +662,7 @@ std::uint64_t system::dead_letters() const {
 }
 
 void system::on_dead_letter(std::function<void(const dead_letter&)> f) {
-  auto& home = runtime_->home();
-  home.observed.store(static_cast<bool>(f));
-  home.dead_letter_observer.set(std::move(f));
+  runtime_->home().dead_letter_observer.set(std::move(f));
 }
 
 statistics system::stats() const {

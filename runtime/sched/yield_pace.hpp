@@ -9,6 +9,7 @@
 // is idle: now and then one of them has to, for it wakes where there is room.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include <sched.h>
@@ -30,7 +31,7 @@ public:
     const auto away = now_ns() - now;
     const auto is_shared = away > switch_least_ns && away < switch_most_ns;
     pause_ns_ = is_shared ? shared_ns : alone_ns;
-    shared_ = is_shared ? shared_ + 1 : 0;
+    shared_ = is_shared ? std::min(shared_ + 1, shared_most) : 0;
   }
 
   /// Whether it should sleep instead of looking on: said once in a while.
@@ -49,7 +50,7 @@ private:
   static constexpr int shared_most = 64;
 
   std::int64_t pause_ns_ = alone_ns;
-  int shared_ = 0; // yields in a row to the one who answers
+  int shared_ = 0; // yields in a row to the one who answers, as far as counted
 };
 
 } // namespace troupe::sched
