@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/inbox.hpp"
+#include "core/lifetime.hpp"
 #include "support/model.hpp"
 
 namespace {
@@ -288,6 +289,290 @@ struct refusing : cell_world {
   }
 };
 
+// A cell that handles keep, and the right to run it (core/lifetime.hpp). Each
+// thread has a reference, or a weak one; `memory` is there while it is 1.
+struct counted {
+  enum { inbox_place = 0, strong_place = 1 };
+  using inbox_type = troupe::detail::basic_inbox<message, model::atomics>;
+
+  inbox_type inbox;
+  model::atomic<std::size_t> strong{1}, weak{1};
+  model::atomic<int> is_dying{0}; // flag_unreachable, flag_ended
+  model::atomic<int> is_unreachable{0};
+  var<int> memory{1}, block{1};
+  message all[3];
+  bool is_ended = false, waits = false, keeps_itself = false; // the runner's
+  bool has_last_words = false;
+  model::atomic<int> asked{0};
+  std::vector<std::function<void()>> threads;
+
+  counted() { require(inbox.rest(false), "a new cell is not empty"); }
+
+  void release() {
+    if (strong.fetch_sub(1, order::acq_rel) != 1)
+      return;
+    if (let_go())
+      memory.write() = 0; // destroy_cell
+    release_weak();
+  }
+
+  void release_weak() {
+    if (weak.fetch_sub(1, order::acq_rel) == 1) {
+      require(memory.read() == 0, "the block goes before the cell");
+      require(block.read() == 1, "the block goes twice");
+      block.write() = 0;
+    }
+  }
+
+  // As lock_weak in core/cell.cpp.
+  bool lock() {
+    if (!lock_ending())
+      return false;
+    static_cast<void>(strong.load(order::acquire));
+    if (is_unreachable.load(order::acquire) == 0)
+      return true;
+    release();
+    return false;
+  }
+
+  // CAF's part is the inner loop.
+  bool lock_ending() {
+    for (;;) {
+      for (auto seen = strong.load(order::relaxed); seen != 0;)
+        if (strong.compare_exchange_weak(seen, seen + 1, order::relaxed,
+                                         order::relaxed))
+          return true;
+      if (is_dying.load(order::acquire) != 0)
+        return false;
+      model::atomics::pause();
+    }
+  }
+
+  void send(message& m) {
+    require(memory.read() == 1, "sent to nobody");
+    m.payload.write() = 1;
+    switch (inbox.push(&m, m.urgent)) {
+      case pushed::refused:
+        ++m.refused;
+        break;
+      case pushed::wakes:
+        run();
+        break;
+      default:
+        break;
+    }
+  }
+
+  void run() {
+    for (;;) {
+      require(memory.read() == 1, "run without a cell");
+      if (is_ended) {
+        leave();
+        return;
+      }
+      if (auto* m = inbox.take(); m != nullptr) {
+        while (m != nullptr) {
+          auto* next = m->next;
+          handle(*m);
+          m = next;
+        }
+      } else if (inbox.rest(waits, waits)) {
+        return;
+      } else if (inbox.is_but_held()) {
+        look_at_references();
+      }
+    }
+  }
+
+  void handle(message& m) {
+    require(m.payload.read() == 1, "an old payload");
+    ++m.handled;
+    if (m.urgent)
+      waits = false;
+    if (m.suspends) {
+      waits = true;
+      asked.store(1, order::release);
+    }
+    if (keeps_itself) { // self()
+      require(lock_ending(), "the runner has no reference to itself");
+      release();
+    }
+    if (m.stops)
+      end();
+  }
+
+  void look_at_references() {
+    using troupe::detail::found;
+    switch (troupe::detail::take_last(
+      strong, [this] { return !inbox.is_but_held(); })) {
+      case found::others:
+        inbox.unhold();
+        release();
+        return;
+      case found::more:
+        return;
+      case found::nobody:
+        break;
+    }
+    is_unreachable.store(1, order::release);
+    is_dying.store(1, order::release);
+    if (has_last_words) {
+      strong.store(1, order::release);
+      require(lock_ending(), "it has no last words");
+      release();
+    }
+    end();
+  }
+
+  void end() {
+    is_ended = true;
+    is_dying.store(1, order::release);
+    for (auto* m = inbox.close(inbox.closed); m != nullptr; m = m->next)
+      ++m->dropped;
+  }
+
+  void leave() {
+    if (!inbox.leave())
+      return;
+    if (strong.load(order::relaxed) != 0) {
+      release();
+      return;
+    }
+    memory.write() = 0;
+    release_weak();
+  }
+
+  // True: destroy it.
+  bool let_go() {
+    using troupe::detail::last_step;
+    switch (troupe::detail::let_go(inbox, strong, weak)) {
+      case last_step::nothing:
+        return false;
+      case last_step::free:
+        return true;
+      default:
+        break;
+    }
+    require(memory.read() == 1, "ended twice");
+    if (has_last_words || waits) {
+      weak.fetch_add(1, order::relaxed);
+      strong.store(1, order::release);
+      for (auto seen = inbox.look(); !inbox.hold(seen);) {}
+      run();
+      return false;
+    }
+    end();
+    return true;
+  }
+
+  void at_end() {
+    require(memory.read() == 0, "the cell stays for ever");
+    require(block.read() == 0, "the block stays for ever");
+    for (auto& m : all)
+      require(m.payload.read() == m.handled + m.dropped + m.refused,
+              "a message was lost, or came twice");
+  }
+};
+
+// Two handles: each sends and goes.
+struct two_handles : counted {
+  two_handles() {
+    strong.store(2);
+    for (int i = 0; i < 2; ++i)
+      threads.push_back([this, i] {
+        send(all[i]);
+        release();
+      });
+  }
+  void at_end() {
+    counted::at_end();
+    require(all[0].handled + all[1].handled == 2, "dropped by the living");
+  }
+};
+
+// The same; its end runs code that asks for references, as does its method.
+struct two_handles_and_its_own : two_handles {
+  two_handles_and_its_own() { has_last_words = keeps_itself = true; }
+};
+
+// It runs while its only handle goes, and somebody locks a weak one.
+struct weak_one_locked : counted {
+  weak_one_locked() {
+    weak.store(2);
+    threads = {[this] {
+                 send(all[0]);
+                 release();
+               },
+               [this] {
+                 if (lock()) {
+                   send(all[1]);
+                   release();
+                 }
+                 release_weak();
+               }};
+  }
+  void at_end() {
+    counted::at_end();
+    require(all[1].refused + all[1].dropped == 0, "locked, and yet it ended");
+  }
+};
+
+struct weak_one_locked_at_last_words : weak_one_locked {
+  weak_one_locked_at_last_words() { has_last_words = true; }
+};
+
+// One runs it, the last handle goes, and a weak one is locked meanwhile.
+struct weak_one_locked_while_it_runs : counted {
+  weak_one_locked_while_it_runs() {
+    weak.store(2);
+    strong.store(2);
+    threads = {[this] {
+                 send(all[0]);
+                 release();
+               },
+               [this] { release(); },
+               [this] {
+                 if (lock())
+                   release();
+                 release_weak();
+               }};
+  }
+};
+
+// A method waits for a reply that comes without a reference.
+struct reply_to_the_unreachable : counted {
+  reply_to_the_unreachable() {
+    all[0].suspends = true;
+    all[1].urgent = true;
+    threads = {[this] {
+                 send(all[0]);
+                 release();
+               },
+               [this] {
+                 while (asked.load(order::acquire) == 0)
+                   model::atomics::pause();
+                 send(all[1]);
+               }};
+  }
+  void at_end() {
+    counted::at_end();
+    require(all[1].handled == 1, "it ended before its reply");
+  }
+};
+
+// It ends by itself while its handles go.
+struct ends_while_handles_go : counted {
+  ends_while_handles_go() {
+    strong.store(2);
+    all[0].stops = true;
+    for (int i = 0; i < 2; ++i)
+      threads.push_back([this, i] {
+        send(all[i]);
+        release();
+      });
+  }
+};
+
 template <class World>
 void holds() {
   const auto r = explore<World>();
@@ -334,7 +619,34 @@ BOOST_AUTO_TEST_CASE(one_that_is_down_takes_orders_only) {
   holds<refusing>();
 }
 
+BOOST_AUTO_TEST_CASE(a_cell_goes_once_when_nobody_has_it_or_runs_it) {
+  holds<two_handles>();
+  holds<two_handles_and_its_own>();
+  holds<ends_while_handles_go>();
+}
+
+BOOST_AUTO_TEST_CASE(a_locked_weak_reference_keeps_it) {
+  holds<weak_one_locked>();
+  holds<weak_one_locked_at_last_words>();
+  holds<weak_one_locked_while_it_runs>();
+}
+
+BOOST_AUTO_TEST_CASE(a_method_that_waits_keeps_it) {
+  holds<reply_to_the_unreachable>();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_CASE(the_end_of_a_cell_needs_its_orders) {
+  // hold releases the reference, leave what the runner did.
+  BOOST_TEST(finds<two_handles>(mutation::relax, op::rmw));
+  BOOST_TEST(finds<ends_while_handles_go>(mutation::relax, op::rmw));
+  // hold and leave are one step each.
+  BOOST_TEST(finds<two_handles>(mutation::tear, op::rmw));
+  BOOST_TEST(finds<weak_one_locked>(mutation::tear, op::rmw));
+  BOOST_TEST(finds<reply_to_the_unreachable>(mutation::tear, op::rmw));
+  BOOST_TEST(finds<ends_while_handles_go>(mutation::tear, op::rmw));
+}
 
 BOOST_AUTO_TEST_CASE(the_inbox_needs_its_orders) {
   // push: acquire the object, release the envelope; take: acquire it.

@@ -64,7 +64,8 @@ void caf_message::bounce(caf::error why) {
 std::function<void(caf::message)> caf_message::reply_function(cell& self) {
   if (!element->mid.is_request() || !element->sender)
     return [](caf::message) {};
-  caf::strong_actor_ptr me{self.block()};
+  retain_self(&self);
+  caf::strong_actor_ptr me{self.block(), false};
   return [me, to = element->sender, id = element->mid.response_id()](
            caf::message m) { to->enqueue(me, id, std::move(m), nullptr); };
 }

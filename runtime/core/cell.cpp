@@ -4,6 +4,7 @@
 
 #include "core/caf_inlet.hpp"
 #include "core/extras.hpp"
+#include "core/lifetime.hpp"
 #include "core/log.hpp"
 #include "core/own_thread.hpp"
 #include "core/remote.hpp"
@@ -66,7 +67,7 @@ void destroy_block(caf::actor_control_block* block) {
 
 void destroy_cell(caf::abstract_actor* a) {
   auto* c = static_cast<cell*>(a);
-  if (c->has(cell::flag_ended) || c->end_unreachable())
+  if (c->let_go())
     c->~cell();
 }
 
@@ -81,8 +82,10 @@ bool is_outside(const runtime* rt) {
 template <std::atomic<std::size_t> home_block::* Counter>
 class outside_count {
 public:
-  explicit outside_count(home_block& home)
-    : home_(is_outside(home.rt) ? &home : nullptr) {}
+  explicit outside_count(home_block& home) : outside_count(home, home.rt) {}
+  /// For who is not counted yet, and might see `home.rt` being cleared.
+  outside_count(home_block& home, const runtime* rt)
+    : home_(is_outside(rt) ? &home : nullptr) {}
   ~outside_count() {
     if (home_ != nullptr)
       (home_->*Counter).fetch_sub(1);
@@ -172,6 +175,7 @@ void cell::abandon() noexcept {
     remove_timers(*this);
   drop_all(inbox::closed);
   cleanup(to_caf_error(why_ended()), nullptr);
+  leave();
   release(this);
 }
 
@@ -179,7 +183,7 @@ cell* make_cell(runtime& rt, const class_info& info, const spawn_options& o) {
   if (rt.is_stopping())
     throw_stopping(info);
   // Counted first, then looked again: `stop` does it the other way round.
-  outside_spawn counted{rt.home()};
+  outside_spawn counted{rt.home(), &rt};
   counted.begin();
   auto* c = cell::make(rt, info, o);
   counted.go_on();
@@ -252,6 +256,7 @@ void cell::cancel_start() {
   destroy_object();
   cleanup(to_caf_error(why_ended()), nullptr);
   extras().thread = nullptr;
+  leave();
 }
 
 void constructing_as(cell* c) {
@@ -279,6 +284,12 @@ cell_extras& cell::extras() {
 call_record* cell::records_of(const cell* c) {
   auto* x = extras_slot(block_of(c)).load(std::memory_order_acquire);
   return x == nullptr ? nullptr : x->active.load(); // seq_cst: wait_graph.hpp
+}
+
+// Whether one of its methods waits.
+bool cell::waits() const {
+  auto* x = extras_or_null();
+  return x != nullptr && x->active.load(std::memory_order_relaxed) != nullptr;
 }
 
 bool cell::is_suspended() const {
@@ -316,14 +327,65 @@ void cell::fail(std::exception_ptr e) noexcept {
 
 // Gives the right to run away unless something came in.
 bool cell::try_rest() {
-  auto suspended = is_suspended();
-  if (!inbox_.rest(suspended))
-    return false;
-  if (suspended || !has(flag_bounded) || extras().box->is_empty())
+  if (has(flag_bounded)) [[unlikely]]
+    return try_rest_bounded();
+  if (inbox_.rest(is_suspended(), waits()))
     return true;
-  // A bounded message came between our look and our rest; if its sender has
-  // seen us resting, it has scheduled us.
-  return !inbox_.claim();
+  if (inbox_.is_but_held()) [[unlikely]]
+    look_at_references();
+  return false;
+}
+
+bool cell::try_rest_bounded() {
+  retain_self(this); // the box is looked at when the right to run is gone
+  const auto suspended = is_suspended();
+  auto rests = inbox_.rest(suspended, waits());
+  // A bounded message may have come between our look and our rest; if its
+  // sender has seen us resting, it has scheduled us.
+  if (rests && !suspended && !extras().box->is_empty())
+    rests = !inbox_.claim();
+  release(this);
+  if (!rests && inbox_.is_but_held() && !waits())
+    look_at_references();
+  return rests;
+}
+
+// There is nothing to do, and the last who had a reference has left it to us.
+void cell::look_at_references() {
+  auto has_more = [this] {
+    return !inbox_.is_but_held()
+           || (has(flag_bounded) && !is_suspended()
+               && !extras().box->is_empty());
+  };
+  switch (take_last(block()->strong_refs, has_more)) {
+    case found::others:
+      inbox_.unhold();
+      release(this);
+      break;
+    case found::more:
+      break;
+    case found::nobody:
+      set(flag_unreachable | flag_quit); // nobody locks a weak one any more
+      if (has_last_words())
+        block()->strong_refs.store(1, std::memory_order_release);
+  }
+}
+
+// Whether its end runs code that may ask for a reference to it.
+bool cell::has_last_words() const {
+  return info().on_stop != nullptr || info().has_self || has(flag_own_thread);
+}
+
+void cell::leave() {
+  auto* b = block();
+  if (!inbox_.leave())
+    return;
+  if (b->strong_refs.load(std::memory_order_relaxed) != 0) {
+    release(this);
+    return;
+  }
+  this->~cell(); // the one that was left to us was the last, and we took it
+  caf::intrusive_ptr_release_weak(b);
 }
 
 caf::resumable::resume_result cell::resume(caf::execution_unit* host,
@@ -384,7 +446,9 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
   at.self.store(nullptr, std::memory_order_relaxed);
   at.messages.store(at.messages.load(std::memory_order_relaxed) + handled,
                     std::memory_order_relaxed);
-  return result;
+  if (result == done)
+    leave();
+  return result == resume_later ? result : sched::run_and_gone;
 }
 
 // -- ending -------------------------------------------------------------------
@@ -531,20 +595,40 @@ bool cell::is_unseen() const {
          && extras_or_null() == nullptr && attachables_head_ == nullptr;
 }
 
-// Called when the last strong reference is gone, on any thread. False when the
-// actor ends later, by itself: then it must not be touched any more.
+// On any thread. False when others will destroy it: then it must not be touched
+// any more.
+bool cell::let_go() {
+  switch (detail::let_go(inbox_, block()->strong_refs, block()->weak_refs)) {
+    case last_step::nothing:
+      return false;
+    case last_step::free:
+      return true;
+    default:
+      return end_unreachable();
+  }
+}
+
+bool cell::claim_at_rest() {
+  for (auto seen = inbox_.look(); !inbox::is_running(seen);)
+    if (inbox_.claim_from(seen))
+      return true;
+  return false;
+}
+
+// It has no reference, and we have the right to run it.
 bool cell::end_unreachable() {
   auto* b = block();
-  if (info().on_stop != nullptr || info().has_self || has(flag_own_thread)) {
-    // It ends as itself, in its own turn: a new reference carries it there.
+  if (has_last_words() || waits()) {
+    // It ends as itself, in its own turn, when none of its methods waits.
     outside_end counted{home()};
     counted.begin();
     b->weak_refs.fetch_add(1, std::memory_order_relaxed);
-    set(flag_unreachable | flag_quit); // seen by who locks a weak reference
     b->strong_refs.store(1, std::memory_order_release);
-    push_owning(new kill_message);
+    for (auto seen = inbox_.look(); !inbox_.hold(seen);) {}
+    schedule();
     return false;
   }
+  set(flag_unreachable); // nobody locks a weak one any more
   if (ending != nullptr) {
     b->weak_refs.fetch_add(1, std::memory_order_relaxed);
     ending->push_back(this);
@@ -556,7 +640,6 @@ bool cell::end_unreachable() {
     outside_end counted{c.home()};
     counted.begin();
     context_scope scope{&c, c.home().rt};
-    c.set(flag_unreachable);
     c.end(c.why_ended());
   };
   end_one(*this);
@@ -590,11 +673,12 @@ bool cell::push_system(envelope* e) {
   if (!has(flag_bounded))
     return push(e, false);
   // Held: `e` may hold the last reference, and is handled as soon as it is in.
-  retain(this);
+  auto is_held = lock_ending(this);
   auto taken = extras().box->offer(e) == bounded_box::verdict::taken;
   if (taken)
     ring();
-  release(this);
+  if (is_held)
+    release(this);
   return taken;
 }
 
@@ -654,8 +738,92 @@ void release_weak(cell* c) noexcept {
   intrusive_ptr_release_weak(cell::block_of(c));
 }
 
+namespace {
+
+// Weak references that a worker has in stock, of the actor that it asked last:
+// who asks one again and again counts in no shared memory. They keep a block,
+// no actor.
+struct weak_stock {
+  static constexpr std::size_t most = 64;
+
+  const cell* of = nullptr;
+  std::size_t n = 0; // 0: `of` may be gone
+
+  void clear() noexcept {
+    auto left = std::exchange(n, 0);
+    if (left == 0)
+      return;
+    auto* b = cell::block_of(of);
+    if (b->weak_refs.fetch_sub(left, std::memory_order_acq_rel) == left)
+      b->block_dtor(b);
+  }
+};
+
+constinit thread_local weak_stock stock{};
+
+// Apart, so that the stock itself is found without a guard.
+struct stock_end {
+  bool is_used = false;
+  ~stock_end() { stock.clear(); }
+};
+thread_local stock_end at_thread_end;
+
+} // namespace
+
+void retain_callee(cell* c) noexcept {
+  if (stock.of == c && stock.n != 0) {
+    --stock.n;
+    return;
+  }
+  auto n = std::size_t{1};
+  if (sched::worker::current() != nullptr) {
+    if (stock.of == c) { // for the second time
+      at_thread_end.is_used = true;
+      stock.n = weak_stock::most / 2;
+      n += stock.n;
+    } else {
+      stock.clear();
+      stock.of = c;
+    }
+  }
+  cell::block_of(c)->weak_refs.fetch_add(n, std::memory_order_relaxed);
+}
+
+void release_callee(cell* c) noexcept {
+  if (stock.of == c && stock.n != 0 && stock.n < weak_stock::most)
+    ++stock.n;
+  else
+    release_weak(c);
+}
+
+// Without a reference it ends, unless somebody runs it: then whoever let the
+// last one go is about to leave one with them.
+bool lock_ending(cell* c) noexcept {
+  for (;;) {
+    if (intrusive_ptr_upgrade_weak(cell::block_of(c)))
+      return true;
+    if (c->saw(cell::flag_unreachable | cell::flag_ended))
+      return false;
+    std::this_thread::yield();
+  }
+}
+
 bool lock_weak(cell* c) noexcept {
-  return intrusive_ptr_upgrade_weak(cell::block_of(c));
+  if (!lock_ending(c))
+    return false;
+  // CAF's own step is relaxed: acquires what stands before the store of the
+  // reference that it has counted on.
+  static_cast<void>(
+    cell::block_of(c)->strong_refs.load(std::memory_order_acquire));
+  if (!c->saw(cell::flag_unreachable))
+    return true;
+  release(c); // the one that it has for its last words
+  return false;
+}
+
+void retain_self(cell* c) noexcept {
+  if (!lock_ending(c))
+    std::abort(); // its last words ask for a reference: see has_last_words
 }
 
 std::uint64_t id_of(const cell* c) noexcept {
@@ -717,12 +885,12 @@ caf::resumable::subtype_t cell::subtype() const {
   return unspecified;
 }
 
-void cell::intrusive_ptr_add_ref_impl() {
-  intrusive_ptr_add_ref(block());
-}
+// What schedulers know as the reference of a job is the right to run it. They
+// give that up when they stop.
+void cell::intrusive_ptr_add_ref_impl() {}
 
 void cell::intrusive_ptr_release_impl() {
-  intrusive_ptr_release(block());
+  leave();
 }
 
 void cell::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {

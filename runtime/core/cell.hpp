@@ -9,9 +9,11 @@
 //
 // Inlet: one word, see inbox.hpp.
 // Invariants: (1) at most one thread runs a cell; the right passes through the
-//             inbox and through the run queue. (2) The scheduler holds a
-//             reference while a cell is scheduled. (3) pending_, the records
-//             and the object belong to whoever runs the cell.
+//             inbox and through the run queue. (2) The cell stays while that
+//             right is out, also without a reference: see lifetime.hpp. Whoever
+//             gives it away (try_rest, leave) may not touch the cell again.
+//             (3) pending_, the records and the object belong to whoever runs
+//             the cell. (4) while a coroutine waits, the cell stays.
 // Order:      taken batches are reversed and appended to pending_, so that
 //             messages of one sender stay in order. Urgent ones overtake.
 #pragma once
@@ -127,12 +129,9 @@ public:
   bool push(envelope* e, bool urgent);
   /// Appends a message that is never bounded; false when closed.
   bool push_system(envelope* e);
-  /// Appends an urgent message together with a reference to this cell.
-  void push_owning(envelope* e);
   /// Delivers at once where that is all there is to do; false: push it.
   bool try_forward(envelope* e);
-  void schedule();        // adds a reference
-  void schedule_owning(); // takes one over
+  void schedule(); // by whoever has the right to run it
   std::size_t mailbox_size() const;
   bool is_closed() const { return inbox_.is_closed(); }
 
@@ -233,6 +232,12 @@ public:
   void run_message(envelope* e, activity& at);
   void prepend_pending(envelope* e);
   void end(const stop_reason& reason);
+  /// The last reference is gone. True: the cell is to be destroyed.
+  bool let_go();
+  /// Takes the right to run it if it rests.
+  bool claim_at_rest();
+  /// Gives the right to run away for good.
+  void leave();
   bool end_unreachable();
   /// Why it ends or has ended, by its flags.
   stop_reason why_ended();
@@ -246,6 +251,10 @@ private:
   void append_pending(envelope* first, envelope* last, std::uint32_t n);
   envelope* pop_pending();
   bool try_rest();
+  bool try_rest_bounded();
+  void look_at_references();
+  bool has_last_words() const;
+  bool waits() const;
   bool is_suspended() const;
   bool is_unseen() const;
   void end_work(const stop_reason& reason) noexcept;
@@ -262,6 +271,15 @@ private:
   std::atomic<std::uint32_t> flags_; // the topmost byte: the shard
   std::atomic<std::uint32_t> pending_size_{0};
 };
+
+/// Takes a reference, if there is one, also of an actor that is unreachable and
+/// says its last words.
+bool lock_ending(cell* c) noexcept;
+
+/// A weak reference for a state that knows its callee; cheap for a worker that
+/// asks the same actor again and again.
+void retain_callee(cell* c) noexcept;
+void release_callee(cell* c) noexcept;
 
 /// The cell whose object is being made on this thread; null: none that needs
 /// it.

@@ -3,6 +3,7 @@
 #include "core/extras.hpp"
 #include "core/runtime.hpp"
 #include "core/wait_graph.hpp"
+#include "core/waiters.hpp"
 #include "sched/clock.hpp"
 
 namespace troupe::detail {
@@ -17,13 +18,20 @@ reply_node* own_reply(state_base& s) noexcept {
   return s.ops->reply == nullptr ? nullptr : s.ops->reply(&s);
 }
 
-void free_reply(reply_node* r) noexcept {
-  auto* s = r->of;
-  auto* to = r->to;
-  if (r != own_reply(*s))
+// The node alone. One that lies in a state goes with that.
+void free_node(reply_node* r) noexcept {
+  if (r != own_reply(*r->of))
     delete static_cast<extra_reply*>(r);
-  s->release();
-  if (to != nullptr)
+}
+
+void free_reply(reply_node* r) noexcept {
+  const auto is_left = r->record == nullptr;
+  auto* s = is_left || r->holds ? r->of : nullptr;
+  auto* to = r->to;
+  free_node(r);
+  if (s != nullptr)
+    s->release();
+  if (is_left)
     release(to);
 }
 
@@ -43,8 +51,7 @@ void run_reply(envelope* e, cell& self, void*) {
   current.deadline = record->deadline;
   auto at = std::exchange(record->resume_at, {});
   record->message_reply = nullptr;
-  // The future that is awaited keeps the state; the actor keeps itself.
-  free_reply(r);
+  free_node(r); // what it holds is the awaiter's now
   drive(*record, at);
 }
 
@@ -57,46 +64,85 @@ constexpr message_ops reply_ops{&run_reply, &drop_reply, "a reply",
 
 void notify_reply(waiter* w, state_base&) noexcept {
   auto* r = static_cast<reply_node*>(w);
-  auto* to = std::exchange(r->to, nullptr); // the push takes the reference
-  to->push_owning(r);
+  if (!r->to->push(r, true)) // from here on it may be gone, and we with it
+    free_reply(r);
 }
 
 } // namespace
 
 reply_node::reply_node() : waiter(&notify_reply), envelope(&reply_ops) {}
 
-bool suspend_on(state_base& s, call_record& record,
-                std::coroutine_handle<> at) {
-  auto* self = record.self;
-  auto* r = own_reply(s);
-  if (r == nullptr || s.reply_used.exchange(true, std::memory_order_relaxed))
-    r = new extra_reply;
-  r->of = &s;
-  r->to = self;
-  r->record = &record;
-  s.retain();
-  retain(self);
-  record.resume_at = at;
-  record.message_reply = r;
-  record.waiting.store(&s);
-  self->add_record(record);
-  auto undo = [&] {
-    self->remove_record(record);
-    record.resume_at = {};
-    record.message_reply = nullptr;
-    free_reply(r);
+namespace {
+
+// Links the reply that `record` waits for; null: the state has settled. It may
+// come at once, and is read only by this actor, later.
+reply_node* link_reply(state_base& s, call_record& record, bool hold) {
+  auto* own = own_reply(s);
+  std::unique_ptr<extra_reply> extra;
+  reply_node* chosen = nullptr;
+  auto choose = [&]() -> waiter* {
+    if (extra)
+      chosen = extra.get();
+    else if (own != nullptr && !s.reply_used.load(std::memory_order_relaxed))
+      chosen = own;
+    else
+      return nullptr;
+    s.reply_used.store(true, std::memory_order_relaxed);
+    chosen->of = &s;
+    chosen->to = record.self;
+    chosen->record = &record;
+    chosen->holds = hold;
+    return chosen;
   };
+  if (own == nullptr || s.reply_used.load(std::memory_order_relaxed))
+    extra = std::make_unique<extra_reply>();
+  if (hold)
+    s.retain();
+  for (;;) {
+    if (!list_of(s).add_one(s.at, choose)) {
+      if (hold)
+        s.release();
+      return nullptr;
+    }
+    if (chosen != nullptr)
+      break;
+    extra = std::make_unique<extra_reply>(); // another took it meanwhile
+  }
+  static_cast<void>(extra.release());
+  return chosen;
+}
+
+} // namespace
+
+bool suspend_on(state_base& s, call_record& record, std::coroutine_handle<> at,
+                bool hold) {
+  struct edge {
+    call_record& record;
+    bool linked = true;
+    void remove() {
+      if (!std::exchange(linked, false))
+        return;
+      record.resume_at = {};
+      record.self->remove_record(record);
+    }
+    ~edge() {
+      if (record.message_reply == nullptr)
+        remove();
+    }
+  };
+  auto* self = record.self;
+  record.waiting.store(&s, std::memory_order_relaxed);
+  self->add_record(record); // shows both
+  edge unless_it_waits{record};
   if (auto cycle = find_cycle(*self, s); !cycle.text.empty()) {
-    undo();
+    unless_it_waits.remove();
     break_cycle(s, cycle);
   }
   if (s.due != INT64_MAX)
     self->note_deadline(s.due);
-  // From here on the reply may come; it is read only by this actor, later.
-  if (s.add_waiter(*r))
-    return true;
-  undo();
-  return false;
+  record.resume_at = at;
+  record.message_reply = link_reply(s, record, hold);
+  return record.message_reply != nullptr;
 }
 
 void begin_coroutine(cell& self, call_record& record, envelope* message) {
@@ -112,10 +158,16 @@ void end_coroutine(call_record& record) noexcept {
   if (r == nullptr)
     return;
   record.self->remove_record(record);
-  if (r->of->remove_waiter(*r))
+  if (r->of->remove_waiter(*r)) {
     free_reply(r);
-  else
-    r->record = nullptr; // it is in our mailbox or about to be
+    return;
+  }
+  // It is in our mailbox or about to be. Until now the coroutine has kept the
+  // state, where it lies, and the actor.
+  if (!r->holds)
+    r->of->retain();
+  retain_self(record.self);
+  r->record = nullptr;
 }
 
 // -- records of a cell --------------------------------------------------------
@@ -131,14 +183,17 @@ void cell::add_record(call_record& r) {
 }
 
 void cell::remove_record(call_record& r) noexcept {
-  if (r.prev != nullptr)
-    r.prev->next = r.next;
-  else
-    extras().active.store(r.next);
   if (r.next != nullptr)
     r.next->prev = r.prev;
-  r.prev = r.next = nullptr;
-  r.waiting.store(nullptr);
+  auto* next = std::exchange(r.next, nullptr);
+  // The store that hides the edge is seq_cst: of the newest, it is unlinked.
+  if (auto* prev = std::exchange(r.prev, nullptr); prev != nullptr) {
+    prev->next = next;
+    r.waiting.store(nullptr);
+  } else {
+    r.waiting.store(nullptr, std::memory_order_relaxed);
+    extras().active.store(next);
+  }
   pass_gate();
 }
 

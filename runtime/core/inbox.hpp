@@ -7,10 +7,11 @@
 //   idle       unscheduled, empty: whoever pushes schedules
 //   suspended  a method waits for a reply: only urgent messages schedule
 //   refusing   down: only urgent messages get in (else it is as suspended)
-//   closed     ended: nothing gets in
-//   no bit     scheduled or running: pushing is all there is to do
-// Who may call: push, claim and size belong to all; the rest to whoever has
-//             the right to run the cell.
+//   closed     ended: nothing gets in; with idle: its last runner has left
+//   held       the right to run comes with a reference (see lifetime.hpp)
+//   else       scheduled or running: pushing is all there is to do
+// Who may call: push, claim, size, and what lifetime.hpp needs belong to all;
+//             the rest to whoever has the right to run the cell.
 // Invariants: (1) one thread at most has the right to run. It is given away
 //             by `rest`, and taken by whoever clears idle or suspended: the
 //             one push that answers `wakes`, or a claim. (2) idle and
@@ -44,6 +45,7 @@ class basic_inbox {
 public:
   using word = std::uintptr_t;
   static constexpr word idle = 1, suspended = 2, closed = 4, refusing = 8;
+  static constexpr word held = word{1} << 48;
 
   /// As if running: the first to rest is whoever made the cell.
   basic_inbox() = default;
@@ -55,9 +57,9 @@ public:
           && ((seen & closed) != 0 || !urgent))
         return pushed::refused;
       e->next = stack_of(seen);
-      auto counted = seen >> 48 == count_max ? seen : seen + one;
+      auto counted = seen >> count_shift == count_max ? seen : seen + one;
       auto wakes = (seen & idle) != 0 || ((seen & suspended) != 0 && urgent);
-      auto kept = wakes ? refusing : refusing | suspended;
+      auto kept = wakes ? refusing | held : refusing | suspended | held;
       auto next = (counted & ~(pointer_mask | tags)) | (seen & kept)
                   | reinterpret_cast<word>(e);
       if (word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel,
@@ -68,8 +70,11 @@ public:
 
   /// Takes the right to run an idle cell, for reasons of one's own.
   bool claim() {
-    word seen = idle; // and no message
-    return word_.compare_exchange_strong(seen, 0, std::memory_order_acq_rel);
+    auto seen = word_.load(std::memory_order_relaxed);
+    while ((seen & ~held) == idle) // and no message
+      if (claim_from(seen))
+        return true;
+    return false;
   }
 
   /// All that waits, newest first; null when nothing does.
@@ -77,22 +82,57 @@ public:
     auto seen = word_.load(std::memory_order_relaxed);
     if (stack_of(seen) == nullptr)
       return nullptr;
-    return stack_of(word_.exchange(seen & refusing, std::memory_order_acquire));
+    return replace(seen & (refusing | held), std::memory_order_acquire);
   }
 
   /// The same; the tags are `then` from now on.
   Envelope* close(word then) {
-    return stack_of(word_.exchange(then, std::memory_order_acq_rel));
+    return replace(then, std::memory_order_acq_rel);
   }
 
-  /// Gives the right to run away unless something came in.
-  bool rest(bool is_suspended) {
+  /// Gives the right to run away unless something came in. `keeps`: with the
+  /// reference that may come with it; else that is in the way, too.
+  bool rest(bool is_suspended, bool keeps = false) {
     word empty = 0;
-    if (is_suspended) // nobody else sets or clears refusing
-      empty = word_.load(std::memory_order_relaxed) & refusing;
+    if (is_suspended || keeps) // nobody else sets or clears refusing
+      empty = word_.load(std::memory_order_relaxed)
+              & (keeps ? refusing | held : refusing);
     return word_.compare_exchange_strong(
-      empty, is_suspended ? empty | suspended : idle,
+      empty, empty | (is_suspended ? suspended : idle),
       std::memory_order_acq_rel);
+  }
+
+  // -- the last reference (lifetime.hpp) --------------------------------------
+
+  word look() const { return word_.load(std::memory_order_acquire); }
+  static bool is_running(word seen) { return (seen & (idle | suspended)) == 0; }
+  static bool has_left(word seen) {
+    return (seen & (closed | idle)) == (closed | idle);
+  }
+
+  /// Takes the right to run a cell that rests; else `seen` is what is there.
+  bool claim_from(word& seen) {
+    return word_.compare_exchange_weak(seen, seen & ~(idle | suspended),
+                                       std::memory_order_acq_rel,
+                                       std::memory_order_acquire);
+  }
+
+  /// Leaves a reference with whoever runs the cell; else as above.
+  bool hold(word& seen) {
+    return word_.compare_exchange_weak(
+      seen, seen | held, std::memory_order_acq_rel, std::memory_order_acquire);
+  }
+
+  /// For whoever runs the cell: whether it has nothing but a reference.
+  bool is_but_held() const {
+    return (word_.load(std::memory_order_acquire) & ~refusing) == held;
+  }
+  void unhold() { word_.fetch_and(~held, std::memory_order_relaxed); }
+
+  /// Gives the right to run away for good; whether a reference came with it,
+  /// which is the caller's now. Else the cell may be gone at once.
+  bool leave() {
+    return (word_.fetch_or(idle, std::memory_order_acq_rel) & held) != 0;
   }
 
   /// Lets no calls in any more; what is in stays.
@@ -114,17 +154,27 @@ public:
   /// Exact up to count_max, where it stays.
   std::size_t size() const {
     return static_cast<std::size_t>(word_.load(std::memory_order_relaxed)
-                                    >> 48);
+                                    >> count_shift);
   }
 
 private:
   static constexpr word tags = 15;
-  static constexpr word one = word{1} << 48;
-  static constexpr word count_max = 0xffff;
-  static constexpr word pointer_mask = one - 1 - tags;
+  static constexpr int count_shift = 49;
+  static constexpr word one = word{1} << count_shift;
+  static constexpr word count_max = 0x7fff;
+  static constexpr word pointer_mask = held - 1 - tags;
 
   static Envelope* stack_of(word w) {
     return reinterpret_cast<Envelope*>(w & pointer_mask);
+  }
+
+  // A reference that came at this moment stays: until we let it go, there is
+  // no second one to come.
+  Envelope* replace(word next, std::memory_order order) {
+    auto before = word_.exchange(next, order);
+    if ((before & held) != 0 && (next & held) == 0) [[unlikely]]
+      word_.fetch_or(held, std::memory_order_acquire);
+    return stack_of(before);
   }
 
   typename Atomics::template atomic<word> word_{0};

@@ -20,26 +20,7 @@ bool cell::push(envelope* e, bool urgent) {
   return how != pushed::refused;
 }
 
-void cell::push_owning(envelope* e) {
-  switch (inbox_.push(e, true)) {
-    case pushed::refused:
-      e->ops->drop(e, drop_reason::stopped);
-      release(this);
-      return;
-    case pushed::quietly:
-      release(this);
-      return;
-    case pushed::wakes:
-      schedule_owning();
-  }
-}
-
 void cell::schedule() {
-  retain(this);
-  schedule_owning();
-}
-
-void cell::schedule_owning() {
   if (has(flag_own_thread)) {
     // Held: once woken, the actor may end and free itself and the extras.
     auto thread = extras().thread;
@@ -290,7 +271,7 @@ void post(cell* to, envelope* e) {
 
 void post_ask(cell* to, envelope* e, state_base* s, std::int64_t limit_ns) {
   close_tell_to(to);
-  retain_weak(to);
+  retain_callee(to);
   s->callee = to;
   std::int64_t now = 0;
   if (limit_ns == default_limit) {

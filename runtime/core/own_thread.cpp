@@ -45,8 +45,6 @@ void own_thread::step() {
   auto result = caf::resumable::resume_later;
   while (result == caf::resumable::resume_later)
     result = cell_->resume(nullptr, 1000);
-  // May be the last reference; `finish` is called then.
-  release(cell_);
 }
 
 } // namespace troupe::detail

@@ -15,7 +15,7 @@ class own_thread {
 public:
   explicit own_thread(cell* c, thread_driver by = {}) : driver_(by), cell_(c) {}
 
-  /// The actor has work; passes a reference to it on.
+  /// The actor has work; passes the right to run it on.
   void wake();
 
   /// The actor has ended: the thread leaves when it is back.

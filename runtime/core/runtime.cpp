@@ -252,7 +252,7 @@ void runtime::stop_actors(std::uint32_t flag, bool kill) {
   // told.
   std::vector<cell*> all;
   live_.for_each([&](cell& c) {
-    if (lock_weak(&c))
+    if (lock_ending(&c))
       all.push_back(&c);
   });
   std::sort(all.begin(), all.end(),
@@ -400,14 +400,18 @@ void runtime::report_tasks() {
 bool runtime::end_the_rest() {
   std::vector<cell*> rest;
   live_.for_each([&](cell& c) {
-    if (lock_weak(&c))
+    if (lock_ending(&c))
       rest.push_back(&c);
   });
   for (auto* c : rest) {
     {
       context_scope scope{c, this};
       c->set(cell::flag_shutdown);
+      // Else it is in a queue, or a thread left before its turn came.
+      auto is_ours = c->claim_at_rest() || c->has(cell::flag_own_thread);
       c->end(c->why_ended());
+      if (is_ours)
+        c->leave();
     }
     release(c);
   }

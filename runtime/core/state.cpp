@@ -13,10 +13,6 @@ namespace troupe::detail {
 
 namespace {
 
-waiter_list<waiter> list_of(state_base& s) {
-  return waiter_list<waiter>{s.waiters};
-}
-
 struct thread_waiter final : waiter {
   basic_sleeper<> sleeper;
 
@@ -108,6 +104,10 @@ void state_base::finish(phase final) noexcept {
   if (list == nullptr)
     return; // and from here on we may be gone
   // Newest first; each may free itself, and the last one may free us.
+  if (list->next == nullptr) {
+    list->notify(list, *this);
+    return;
+  }
   retain();
   for (auto* w = list; w != nullptr;) {
     auto* next = w->next;
@@ -150,7 +150,7 @@ void state_base::destroy() noexcept {
       && !observed.load(std::memory_order_relaxed))
     report_unobserved(*this);
   if (callee != nullptr)
-    release_weak(callee);
+    release_callee(callee);
   ops->destroy(this);
 }
 

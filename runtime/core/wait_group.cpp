@@ -354,11 +354,12 @@ continuation::continuation(void (*f)(continuation*, bool) noexcept)
 void continue_with(state_base& from, continuation* next) {
   from.retain();
   next->from = state_ptr<state_base>{&from};
-  next->home = current.self;
+  // An actor that ends without last words is none any more.
+  auto* self = current.self;
+  next->home = self != nullptr && lock_ending(self) ? self : nullptr;
   expire_in_time(from, from);
   if (next->home != nullptr) {
     next->incarnation = next->home->incarnation();
-    retain(next->home);
     // `f` runs there: whoever waits for its result waits for that actor.
     retain_weak(next->home);
     next->target->callee = next->home;

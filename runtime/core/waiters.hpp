@@ -42,13 +42,22 @@ public:
   /// False when `at` is final already.
   template <class Phase>
   bool add(Phase& at, Waiter& w) {
+    return add_one(at, [&] { return &w; });
+  }
+
+  /// The same for the one that `choose` returns; it is called under the lock,
+  /// once, unless it is too late. Null: nobody is added.
+  template <class Phase, class Choose>
+  bool add_one(Phase& at, Choose choose) {
     auto* list = lock();
     if (at.load(std::memory_order_acquire) >= phase::value) {
       unlock(list);
       return false;
     }
-    w.next = list;
-    unlock(&w);
+    auto* w = choose();
+    if (w != nullptr)
+      w->next = list;
+    unlock(w != nullptr ? w : list);
     return true;
   }
 
@@ -90,6 +99,10 @@ private:
 
   word_type& word_;
 };
+
+inline waiter_list<waiter> list_of(state_base& s) {
+  return waiter_list<waiter>{s.waiters};
+}
 
 /// A thread that sleeps until it is told.
 template <class Atomics = sched::std_atomics>

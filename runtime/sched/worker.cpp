@@ -81,6 +81,8 @@ void worker::run_job(caf::resumable* job) {
       else
         parent_.inject(job);
       break;
+    case run_and_gone:
+      break;
     default:
       intrusive_ptr_release(job);
   }

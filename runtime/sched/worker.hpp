@@ -16,6 +16,10 @@ namespace troupe::sched {
 
 class scheduler;
 
+/// What a job's `resume` returns that has no reference to give back and may not
+/// exist any more.
+inline constexpr auto run_and_gone = caf::resumable::shutdown_execution_unit;
+
 /// Told, in its thread, when the job that a worker runs begins and ends a wait
 /// that may hang on further jobs of the same kind.
 class wait_listener {

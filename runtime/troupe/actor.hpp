@@ -175,7 +175,7 @@ private:
   ref<T> make_self() const {
     auto* c = checked();
     detail::check_class(c, detail::type_name<T>());
-    detail::retain(c);
+    detail::retain_self(c);
     return ref<T>::adopt(c);
   }
 

@@ -18,7 +18,8 @@ void retain(cell* c) noexcept;
 void release(cell* c) noexcept;
 void retain_weak(cell* c) noexcept;
 void release_weak(cell* c) noexcept;
-bool lock_weak(cell* c) noexcept; // takes a reference unless it was the last
+bool lock_weak(cell* c) noexcept;   // takes a reference unless it was the last
+void retain_self(cell* c) noexcept; // by whoever runs it
 std::uint64_t id_of(const cell* c) noexcept;
 bool is_alive(const cell* c) noexcept;
 std::string describe(const cell* c); // `counter#12`

@@ -59,7 +59,9 @@ inline void drive(call_record& r, std::coroutine_handle<> at) {
 
 // Links `s` to the record's actor. False when it has settled meanwhile; throws
 // deadlock when the wait would close a cycle, which then can't run any more.
-bool suspend_on(state_base& s, call_record& record, std::coroutine_handle<> at);
+// `hold`: the wait holds a reference to `s`, which goes to who is resumed.
+bool suspend_on(state_base& s, call_record& record, std::coroutine_handle<> at,
+                bool hold);
 
 struct task_promise_base : pooled {
   call_record* root = nullptr;
@@ -96,11 +98,16 @@ template <class R>
 struct future_awaiter {
   state<R>* s;
   call_record* root;
-  bool is_temporary; // the future; then its value need not be copied
+  bool is_temporary;  // the future; then its value need not be copied
+  bool holds = false; // a reference to the state, since it waited
 
   bool await_ready() const noexcept { return s->is_settled(); }
+  // A future with a name may get another value while we wait.
   bool await_suspend(std::coroutine_handle<> h) {
-    return suspend_on(*s, task_promise_base::root_of(root), h);
+    auto& record = task_promise_base::root_of(root);
+    auto waits = suspend_on(*s, record, h, !is_temporary);
+    holds = waits && !is_temporary;
+    return waits;
   }
   R await_resume();
 };
@@ -232,7 +239,8 @@ decltype(auto) task_promise<void>::await_transform(A&& a) {
 
 template <class R>
 R future_awaiter<R>::await_resume() {
-  return future<R>::result(*s, is_temporary); // the future keeps the state
+  state_ptr<state<R>> held{holds ? s : nullptr};
+  return future<R>::result(*s, is_temporary);
 }
 
 } // namespace detail

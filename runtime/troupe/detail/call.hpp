@@ -512,7 +512,8 @@ template <class Message, class... As>
 future<typename Message::value> send_ask(cell* to, std::int64_t limit_ns,
                                          As&&... as) {
   auto* m = new Message(std::forward<As>(as)...);
-  m->retain(); // one for the mailbox, one for the future
+  // One for the mailbox, one for the future.
+  m->refs.store(2, std::memory_order_relaxed);
   m->what = Message::table.name;
   future<typename Message::value> result{
     state_ptr<state<typename Message::value>>{m}};

@@ -116,9 +116,12 @@ bool move_to_settling(Phase& at) noexcept {
 /// The reply to an actor that awaits. An ask has one in its own block, for the
 /// first actor that awaits it.
 struct reply_node : waiter, envelope {
-  state_base* of = nullptr;      // holds a reference while linked
-  cell* to = nullptr;            // likewise
+  // The coroutine that waits keeps both. Without one, this holds a reference to
+  // each; to the state also where its future may be taken away (`holds`).
+  state_base* of = nullptr;
+  cell* to = nullptr;
   call_record* record = nullptr; // null once the coroutine is gone
+  bool holds = false;
   reply_node();
 };
 
@@ -126,7 +129,7 @@ struct state_base {
   std::atomic<std::uint32_t> refs{1};
   std::atomic<phase> at{phase::pending};
   std::atomic<bool> observed{false};
-  std::atomic<bool> reply_used{false};
+  std::atomic<bool> reply_used{false};    // changed under the lock of waiters
   std::atomic<std::uintptr_t> waiters{0}; // bit 0: locked
   // The state that the callee has passed it on to; itself: not known which.
   std::atomic<const state_base*> passed_to{nullptr};
