@@ -403,16 +403,21 @@ private:
     using difference = typename std::iterator_traits<Iterator>::difference_type;
     while (next.load(std::memory_order_relaxed) < size) {
       auto i = next.fetch_add(chunk, std::memory_order_relaxed);
-      auto end = i < size ? i + std::min(chunk, size - i) : i;
-      while (i < end) {
+      if (i >= size)
+        return;
+      // Of a trivial `f` little more than this loop is left: one thing counts.
+      auto at = first + static_cast<difference>(i);
+      const auto end = at + static_cast<difference>(std::min(chunk, size - i));
+      while (at != end) {
         try {
-          for (; i < end; ++i) {
+          for (; at != end; ++at) {
             if (Limited && is_late())
               return;
-            f(first[static_cast<difference>(i)]);
+            f(*at);
           }
         } catch (...) {
-          note(i++);
+          note(static_cast<std::size_t>(at - first));
+          ++at;
         }
       }
     }
@@ -454,7 +459,7 @@ template <class F, class Range>
 void thread_pool::for_each(F f, Range&& range, map_options opts) {
   auto first = std::begin(range);
   if constexpr (requires(std::ptrdiff_t n) {
-                  first[n];
+                  first + n;
                   std::end(range) - first;
                 }) {
     sweep_all(f, first, static_cast<std::size_t>(std::end(range) - first),
