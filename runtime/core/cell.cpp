@@ -390,6 +390,17 @@ void cell::leave() {
 
 caf::resumable::resume_result cell::resume(caf::execution_unit* host,
                                            std::size_t max) {
+  auto result = run_for(host, max);
+  if (result == resume_later)
+    return result;
+  if (result == done)
+    leave();
+  return sched::run_and_gone;
+}
+
+// `done`: it has ended; `awaiting_message`: it rests, and may be gone.
+caf::resumable::resume_result cell::run_for(caf::execution_unit* host,
+                                            std::size_t max) {
   constexpr auto ends = flag_killed | flag_quit;
   auto* w = static_cast<sched::worker*>(host);
   auto& at = w != nullptr ? home().rt->activity_of(w->index())
@@ -446,9 +457,7 @@ caf::resumable::resume_result cell::resume(caf::execution_unit* host,
   at.self.store(nullptr, std::memory_order_relaxed);
   at.messages.store(at.messages.load(std::memory_order_relaxed) + handled,
                     std::memory_order_relaxed);
-  if (result == done)
-    leave();
-  return result == resume_later ? result : sched::run_and_gone;
+  return result;
 }
 
 // -- ending -------------------------------------------------------------------

@@ -247,6 +247,7 @@ public:
 private:
   using inbox = basic_inbox<envelope>;
 
+  resume_result run_for(caf::execution_unit* host, std::size_t max);
   bool take_inbox(envelope*& urgent);
   void append_pending(envelope* first, envelope* last, std::uint32_t n);
   envelope* pop_pending();
