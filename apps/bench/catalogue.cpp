@@ -88,15 +88,15 @@ workload with(workload w, sizes n) {
 const std::vector<workload>& table() {
   static const std::vector<workload> all{
     because(
-      "nearly half of it is 10 locked instructions, whose cost differs much "
-      "between processors",
+      "a third of it is 6 locked instructions, whose cost differs much between "
+      "processors",
       with({"ping_pong",
             "one pair, 1 M round trips by plain tells",
             {"caf", "go", "erlang"},
             {{"ping_pong", "ns/round trip", at_least(7, "caf")}}},
            {ping_pong_rounds})),
-    because("most of it is some 20 locked instructions, whose cost differs "
-            "much between processors",
+    because("nearly half of it is some 14 locked instructions, whose cost "
+            "differs much between processors",
             with({"ask_loop",
                   "one actor asks another 500 k times, by coroutine",
                   {"caf", "erlang"},
