@@ -65,9 +65,10 @@ private:
   troupe::waiting_line<int> line_;
 };
 
-class waiter : public troupe::actor {
+template <class... Bases>
+class basic_waiter : public troupe::actor, public Bases... {
 public:
-  explicit waiter(ref<gate> g) : gate_(std::move(g)) {}
+  explicit basic_waiter(ref<gate> g) : gate_(std::move(g)) {}
   task<> wait() {
     seen_ = co_await gate_.ask<&gate::pass>();
     ++done;
@@ -83,10 +84,8 @@ private:
   int seen_ = 0;
 };
 
-class open_waiter : public waiter, public troupe::reentrant {
-public:
-  using waiter::waiter;
-};
+using waiter = basic_waiter<>;
+using open_waiter = basic_waiter<troupe::reentrant>;
 
 // Awaits a future that another of its methods replaces meanwhile.
 class replacing : public troupe::reentrant {
