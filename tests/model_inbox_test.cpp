@@ -302,7 +302,7 @@ struct counted {
   var<int> memory{1}, block{1};
   message all[3];
   bool is_ended = false, waits = false, keeps_itself = false; // the runner's
-  bool has_last_words = false;
+  bool has_last_words = false, message_holds = false;
   model::atomic<int> asked{0};
   std::vector<std::function<void()>> threads;
 
@@ -378,7 +378,7 @@ struct counted {
         }
       } else if (inbox.rest(waits, waits)) {
         return;
-      } else if (inbox.is_but_held()) {
+      } else if (inbox.is_but_held() && !waits) {
         look_at_references();
       }
     }
@@ -392,6 +392,8 @@ struct counted {
     if (m.suspends) {
       waits = true;
       asked.store(1, order::release);
+      if (message_holds)
+        release();
     }
     if (keeps_itself) { // self()
       require(lock_ending(), "the runner has no reference to itself");
@@ -560,6 +562,16 @@ struct reply_to_the_unreachable : counted {
   }
 };
 
+// The same; the last handle goes elsewhere, while it comes to rest.
+struct last_handle_of_one_that_waits : reply_to_the_unreachable {
+  last_handle_of_one_that_waits() {
+    strong.store(2); // one is in the message, and goes with it
+    message_holds = true;
+    threads[0] = [this] { send(all[0]); };
+    threads.push_back([this] { release(); });
+  }
+};
+
 // It ends by itself while its handles go.
 struct ends_while_handles_go : counted {
   ends_while_handles_go() {
@@ -633,6 +645,7 @@ BOOST_AUTO_TEST_CASE(a_locked_weak_reference_keeps_it) {
 
 BOOST_AUTO_TEST_CASE(a_method_that_waits_keeps_it) {
   holds<reply_to_the_unreachable>();
+  holds<last_handle_of_one_that_waits>();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

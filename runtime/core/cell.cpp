@@ -331,8 +331,7 @@ bool cell::try_rest() {
     return try_rest_bounded();
   if (inbox_.rest(is_suspended(), waits()))
     return true;
-  if (inbox_.is_but_held()) [[unlikely]]
-    look_at_references();
+  look_at_references();
   return false;
 }
 
@@ -345,13 +344,16 @@ bool cell::try_rest_bounded() {
   if (rests && !suspended && !extras().box->is_empty())
     rests = !inbox_.claim();
   release(this);
-  if (!rests && inbox_.is_but_held() && !waits())
+  if (!rests)
     look_at_references();
   return rests;
 }
 
-// There is nothing to do, and the last who had a reference has left it to us.
+// Where there is nothing to do, nor to wait for, and the last who had a
+// reference has left it to us. It may have come while we tried to rest.
 void cell::look_at_references() {
+  if (!inbox_.is_but_held() || waits()) [[likely]]
+    return;
   auto has_more = [this] {
     return !inbox_.is_but_held()
            || (has(flag_bounded) && !is_suspended()
