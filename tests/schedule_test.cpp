@@ -49,6 +49,26 @@ private:
   ref<echo> other_;
 };
 
+class asker {
+public:
+  task<int> run(ref<echo> to, int n) {
+    int sum = 0;
+    for (int i = 0; i < n; ++i)
+      sum += co_await to.ask<&echo::one>();
+    co_return sum;
+  }
+};
+
+void talk_to_one(troupe::system& sys) {
+  constexpr int askers = 20, times = 2'000;
+  auto one = sys.spawn<echo>();
+  std::vector<troupe::future<int>> all;
+  for (int i = 0; i < askers; ++i)
+    all.push_back(sys.spawn<asker>().ask<&asker::run>(one, times));
+  for (auto& f : all)
+    BOOST_TEST(f.get() == times);
+}
+
 class busy : public troupe::actor {
 public:
   void talk_to_myself() {
@@ -584,6 +604,49 @@ BOOST_AUTO_TEST_CASE(of_no_period_is_refused_and_a_far_one_waits) {
   t.tell<&ticker::once>(-5ms);
   BOOST_TEST(test::eventually(5s, [&] { return n == 1; }));
   BOOST_TEST(t.is_alive());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(many_small_actors_that_talk_to_one)
+
+BOOST_AUTO_TEST_CASE(are_kept_on_one_worker) {
+  if (test::is_sanitized)
+    return; // there, no message is short
+  test::live_system live;
+  const auto kept = [&] {
+    const auto before = live.sys.stats();
+    talk_to_one(live.sys);
+    const auto after = live.sys.stats();
+    return (after.steals - before.steals) * 200
+           < after.messages - before.messages;
+  };
+  BOOST_TEST(test::eventually(20s, kept));
+}
+
+BOOST_AUTO_TEST_CASE(leave_later_work_to_all_workers) {
+  test::live_system live{{.workers = 4}};
+  auto unaided = 0;
+  for (int round = 0; round < 10; ++round) {
+    talk_to_one(live.sys);
+    const auto before = live.sys.stats().stalls;
+    std::atomic<int> there{0};
+    auto all = live.sys.spawn<echo>()
+                 .ask([&](echo&) {
+                   std::vector<troupe::future<bool>> started;
+                   for (int i = 0; i < 4; ++i)
+                     started.push_back(live.sys.spawn<echo>().ask([&](echo&) {
+                       ++there;
+                       return test::eventually(10s, [&] { return there == 4; });
+                     }));
+                   return started;
+                 })
+                 .get();
+    for (auto& met : all)
+      BOOST_TEST(met.get());
+    unaided += live.sys.stats().stalls == before ? 1 : 0;
+  }
+  BOOST_TEST(unaided > 0); // the monitor helps after 20 ms
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -457,8 +457,11 @@ caf::resumable::resume_result cell::run_for(caf::execution_unit* host,
     }
   }
   at.self.store(nullptr, std::memory_order_relaxed);
-  at.messages.store(at.messages.load(std::memory_order_relaxed) + handled,
-                    std::memory_order_relaxed);
+  if (w != nullptr)
+    w->count_messages(handled);
+  else
+    at.messages.store(at.messages.load(std::memory_order_relaxed) + handled,
+                      std::memory_order_relaxed);
   return result;
 }
 

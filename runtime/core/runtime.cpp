@@ -501,8 +501,8 @@ statistics runtime::stats() {
 statistics runtime::stats_now() {
   statistics s;
   auto counts = scheduler_->counts();
-  for (std::size_t i = 0; i < counts.threads; ++i)
-    s.messages += activities_[i].messages.load(std::memory_order_relaxed);
+  scheduler_->for_each_worker(
+    [&](const sched::worker& w) { s.messages += w.messages(); });
   live_.for_each([&](cell& c) {
     if (auto* x = c.extras_or_null(); x != nullptr && x->thread)
       s.messages += x->thread->at.messages.load(std::memory_order_relaxed);

@@ -174,6 +174,8 @@ bool scheduler::look_for_stalls() {
       sleeper->unpark();
   }
   // A lost wake-up for backlog costs no more than one look.
+  if (rester_.load(std::memory_order_relaxed) == nullptr)
+    together_.store(false, std::memory_order_relaxed);
   if (has_work())
     wake_for_backlog();
   std::lock_guard guard{mutex_};

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +20,8 @@ namespace troupe::sched {
 
 /// What a due time belongs to; embed it, it must not move while linked.
 struct timer_node {
+  static constexpr std::uint8_t no_part = 0xff;
+
   /// Called when due, under the owner's lock: be brief, do not throw.
   void (*fire)(timer_node*) noexcept = nullptr;
   timer_node* prev = nullptr;
@@ -26,6 +29,7 @@ struct timer_node {
   std::uint64_t due = 0; // ticks
   std::uint8_t level = 0, slot = 0;
   bool linked = false;
+  std::atomic<std::uint8_t> part{no_part}; // which wheel of several; stays
 };
 
 class timer_wheel {

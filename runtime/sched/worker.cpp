@@ -11,7 +11,7 @@ namespace troupe::sched {
 
 namespace {
 
-constexpr std::uint32_t streak_max = 16;     // slot jobs in a row
+constexpr std::uint32_t streak_max = 4;      // slot jobs in a row
 constexpr std::uint64_t fairness_turns = 61; // own deque between two looks out
 constexpr std::int64_t spin_min_ns = 2'000;
 constexpr int missed_max = 7;
@@ -83,7 +83,8 @@ void worker::run_job(caf::resumable* job) {
       break;
     case run_and_gone:
       break;
-    default:
+    default: // no cell: it counts no messages
+      count(others_);
       intrusive_ptr_release(job);
   }
   if (stalled_.load(std::memory_order_relaxed)
@@ -110,7 +111,7 @@ caf::resumable* worker::next() {
       return job;
     // This pair has had its share: the oldest of the others goes first.
     streak_ = 0;
-    auto* other = deque_.steal();
+    auto* other = deque_.empty() ? nullptr : deque_.steal();
     if (other == nullptr)
       other = parent_.take_injected(nullptr);
     if (other == nullptr)
@@ -134,10 +135,16 @@ caf::resumable* worker::steal() {
     auto& victim = *parent_.workers_[(first + i) % n];
     if (&victim == this)
       continue;
-    if (auto* job = victim.deque_.steal()) {
-      count(steals_);
-      return job;
+    auto* job = victim.deque_.steal();
+    if (job == nullptr)
+      continue;
+    count(steals_);
+    if (const auto now = now_ns(); pace_.measures(now)) {
+      is_measured_ = true;
+      stole_from_ = &victim;
+      pace_.stole(look_at(victim, now));
     }
+    return job;
   }
   return deque_.pop();
 }
@@ -146,16 +153,23 @@ caf::resumable* worker::search() {
   busy_.store(false, std::memory_order_relaxed);
   auto& p = parent_;
   p.searching_.fetch_add(1);
+  auto now = now_ns();
+  if (std::exchange(is_measured_, false))
+    conclude(pace_.ran_dry(look_at(*stole_from_, now)));
   for (;;) {
-    const auto until = now_ns() + spin_ns_;
-    for (auto is_first = true; is_first || now_ns() < until; is_first = false) {
+    const auto until = now + spin_ns_;
+    auto looks_on = [&] {
+      return pace_.is_resting() ? pace_.is_trial() : now < until;
+    };
+    for (auto is_first = true; is_first || looks_on(); is_first = false) {
+      const auto steals = may_steal(now);
       for (int i = 0; i < 16; ++i) {
         if (p.stopping_.load(std::memory_order_relaxed)) {
           p.searching_.fetch_sub(1);
           return nullptr;
         }
         auto* job = p.take_injected(this);
-        if (job == nullptr)
+        if (job == nullptr && steals)
           job = steal();
         if (job != nullptr) {
           if (!is_first)
@@ -165,11 +179,80 @@ caf::resumable* worker::search() {
         }
         cpu_relax();
       }
+      now = now_ns();
     }
-    const auto parked_at = now_ns();
-    if (park(true))
-      adapt_spin(now_ns() - parked_at);
+    if (pace_.is_resting()) {
+      nap();
+      now = now_ns();
+    } else {
+      const auto parked_at = now;
+      const auto slept = park(true);
+      now = now_ns();
+      if (slept)
+        adapt_spin(now - parked_at);
+    }
   }
+}
+
+// -- keeping together ---------------------------------------------------------
+
+// Rests if it is to, and says how that ended. One rests for all.
+bool worker::may_steal(std::int64_t now) {
+  auto& p = parent_;
+  auto* rester = p.rester_.load(std::memory_order_relaxed);
+  if (!pace_.is_resting())
+    return rester == nullptr;
+  if (rester != this
+      && (rester != nullptr
+          || !p.rester_.compare_exchange_strong(rester, this))) {
+    pace_.cancel(); // somebody else does
+    return false;
+  }
+  if (now < pace_.rests_until())
+    return false;
+  conclude(pace_.rested(look_at(*stole_from_, now)));
+  if (pace_.is_resting())
+    return false;
+  end_rest();
+  return true;
+}
+
+void worker::conclude(steal_pace::verdict v) {
+  if (v == steal_pace::verdict::rest)
+    parent_.together_.store(true, std::memory_order_relaxed);
+  else if (v == steal_pace::verdict::free)
+    parent_.together_.store(false, std::memory_order_relaxed);
+}
+
+void worker::end_rest() {
+  if (parent_.rester_.load(std::memory_order_relaxed) == this)
+    parent_.rester_.store(nullptr, std::memory_order_relaxed);
+}
+
+// Sleeps until the rest is over, or somebody brings a job.
+void worker::nap() {
+  auto& p = parent_;
+  {
+    std::lock_guard guard{p.mutex_};
+    if (p.stopping_.load() || !p.injected_.empty())
+      return;
+    join_parked_locked();
+    p.searching_.fetch_sub(1);
+  }
+  count(parks_);
+  while (signal_.load(std::memory_order_acquire) == 0) {
+    const auto left = pace_.rests_until() - now_ns();
+    if (left > 0) {
+      futex_wait(signal_, 0, left);
+      continue;
+    }
+    end_rest(); // from here on it sleeps as any other, or doesn't
+    std::lock_guard guard{p.mutex_};
+    if (leave_parked_locked())
+      return;
+    break;
+  }
+  sleep();
 }
 
 // Looking for what comes within the limit saves a wake-up. But whoever would
@@ -189,12 +272,38 @@ void worker::adapt_spin(std::int64_t slept_ns) {
 
 void worker::found_work() {
   busy_.store(true, std::memory_order_relaxed);
+  end_rest();
   // The last searcher wakes the next if there is more to do (rule 3).
   if (parent_.searching_.fetch_sub(1) == 1 && parent_.has_work())
     parent_.wake_for_backlog();
 }
 
 // -- parking ------------------------------------------------------------------
+
+void worker::join_parked_locked() {
+  parent_.parked_.push_back(this);
+  is_parked_ = true;
+  parent_.awake_.fetch_sub(1);
+}
+
+// By itself; it then counts as a searcher. False when it is being woken, or
+// others have its place.
+bool worker::leave_parked_locked() {
+  auto& p = parent_;
+  if (!is_parked_ || p.awake_.load() >= p.limit_.load())
+    return false;
+  std::erase(p.parked_, this);
+  is_parked_ = false;
+  p.awake_.fetch_add(1);
+  p.searching_.fetch_add(1);
+  return true;
+}
+
+void worker::sleep() {
+  while (signal_.load(std::memory_order_acquire) == 0)
+    futex_wait(signal_, 0);
+  signal_.store(0, std::memory_order_relaxed);
+}
 
 // Whether it slept; in any case the worker counts as a searcher afterwards.
 bool worker::park(bool was_searching) {
@@ -208,28 +317,22 @@ bool worker::park(bool was_searching) {
         p.searching_.fetch_add(1);
       return false;
     }
-    p.parked_.push_back(this);
-    is_parked_ = true;
-    p.awake_.fetch_sub(1);
+    join_parked_locked();
     if (was_searching)
       p.searching_.fetch_sub(1);
   }
-  // A deque may have filled between the last look and the count: its owner
-  // saw a searcher then and woke nobody.
-  if (p.has_work()) {
-    std::lock_guard guard{p.mutex_};
-    if (is_parked_ && p.awake_.load() < p.limit_.load()) {
-      std::erase(p.parked_, this);
-      is_parked_ = false;
-      p.awake_.fetch_add(1);
-      p.searching_.fetch_add(1);
-      return false;
+  if (p.rester_.load(std::memory_order_relaxed) == nullptr) {
+    // A deque may have filled between the last look and the count: its owner
+    // saw a searcher then and woke nobody.
+    p.together_.store(false, std::memory_order_relaxed);
+    if (p.has_work()) {
+      std::lock_guard guard{p.mutex_};
+      if (leave_parked_locked())
+        return false;
     }
   }
   count(parks_);
-  while (signal_.load(std::memory_order_acquire) == 0)
-    futex_wait(signal_, 0);
-  signal_.store(0, std::memory_order_relaxed);
+  sleep();
   return true;
 }
 

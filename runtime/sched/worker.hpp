@@ -11,6 +11,7 @@
 
 #include "sched/deque.hpp"
 #include "sched/slot.hpp"
+#include "sched/steal_pace.hpp"
 
 namespace troupe::sched {
 
@@ -52,6 +53,19 @@ public:
   /// tell a long job from many short ones.
   std::uint64_t turn() const { return turn_.load(std::memory_order_relaxed); }
 
+  /// Adds to the messages that its jobs have handled.
+  void count_messages(std::uint64_t n) {
+    messages_.store(messages() + n, std::memory_order_relaxed);
+  }
+  std::uint64_t messages() const {
+    return messages_.load(std::memory_order_relaxed);
+  }
+
+  /// What it has got done: messages, and jobs without any.
+  std::uint64_t progress() const {
+    return messages() + others_.load(std::memory_order_relaxed);
+  }
+
   bool is_busy() const { return busy_.load(std::memory_order_relaxed); }
 
   /// Who wants to know of the waits of the job that runs; null for nobody.
@@ -72,6 +86,16 @@ private:
   caf::resumable* search();
   caf::resumable* steal();
   void push_deque(caf::resumable* job);
+  bool may_steal(std::int64_t now);
+  void conclude(steal_pace::verdict v);
+  void end_rest();
+  steal_pace::look look_at(const worker& other, std::int64_t now) const {
+    return {now, progress(), other.progress()};
+  }
+  void nap();
+  void join_parked_locked();
+  bool leave_parked_locked();
+  void sleep();
   bool park(bool was_searching);
   void unpark();
   void found_work();
@@ -88,12 +112,15 @@ private:
   job_slot<caf::resumable> slot_;
   std::uint32_t streak_ = 0;
   std::uint32_t random_;
-  std::atomic<std::uint64_t> turn_{0};
+  std::atomic<std::uint64_t> turn_{0}, messages_{0}, others_{0};
   std::atomic<bool> busy_{false};
   std::atomic<bool> stalled_{false}; // written under the scheduler's mutex
   bool blocked_ = false;
   wait_listener* listener_ = nullptr;
   bool is_parked_ = false; // under the scheduler's mutex
+  steal_pace pace_;
+  const worker* stole_from_ = nullptr; // the last one that is compared with
+  bool is_measured_ = false;           // what it does since
   std::int64_t spin_ns_ = 0;
   int missed_ = 0;                 // looks in vain, in a row
   int patience_ = 0;               // short sleeps before the next one
