@@ -45,6 +45,14 @@ std::string long_text(char c) {
   return std::string(60, c);
 }
 
+struct slow_to_go {
+  std::atomic<bool>& gone;
+  ~slow_to_go() {
+    std::this_thread::sleep_for(20ms); // sleeps: others hear of it meanwhile
+    gone = true;
+  }
+};
+
 class shapes : public troupe::actor {
 public:
   explicit shapes(ref<other> o) : other_(std::move(o)) {}
@@ -192,6 +200,11 @@ public:
     co_return co_await inner(f, std::move(x));
   }
 
+  task<int> with_local(future<int> f, std::atomic<bool>* gone) {
+    slow_to_go local{*gone};
+    co_return co_await f;
+  }
+
 private:
   task<int> one() { co_return 1; }
   task<int> inner(future<int> f, text_and_guard x) {
@@ -306,6 +319,17 @@ BOOST_AUTO_TEST_CASE(is_destroyed_with_its_actor_by_a_kill) {
     check_none_left();
     p.set_value(1);
   }
+}
+
+BOOST_AUTO_TEST_CASE(is_gone_when_its_asker_hears_of_the_kill) {
+  stage st;
+  troupe::promise<int> p;
+  std::atomic<bool> gone{false};
+  auto f = st.s.ask<&shapes::with_local>(p.get_future(), &gone);
+  BOOST_CHECK_THROW((void)f.get_for(5ms), troupe::timeout);
+  st.s.kill();
+  BOOST_CHECK_THROW((void)f.get(), troupe::actor_stopped);
+  BOOST_TEST(gone.load());
 }
 
 BOOST_AUTO_TEST_CASE(meets_its_reply_and_its_kill_in_any_order) {

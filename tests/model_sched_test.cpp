@@ -160,6 +160,7 @@ struct parking_world {
     model::atomic<int> queued{0};      // the deque's size
     std::vector<job_kind> deque, slot; // the slot: one at most
     bool is_parked = false;            // under mutex
+    int naps = 0;                      // sleeps that end by themselves
   };
 
   const int limit;
@@ -331,8 +332,32 @@ struct parking_world {
         found_work();
         return true;
       }
-      park(w, true);
+      if (w.naps > 0)
+        nap(w);
+      else
+        park(w, true);
     }
+  }
+
+  void nap(worker& w) {
+    --w.naps;
+    mutex.lock();
+    if (Omit != omit::looks && !injections.empty()) {
+      mutex.unlock();
+      return;
+    }
+    join_parked_locked(w);
+    searching.fetch_sub(1);
+    mutex.unlock();
+    futex_wait(w.signal, 0, 1);
+    if (w.signal.load(order::acquire) == 0) {
+      mutex.lock();
+      auto back = leave_parked_locked(w);
+      mutex.unlock();
+      if (back)
+        return;
+    }
+    sleep(w);
   }
 
   void found_work() {
@@ -348,26 +373,34 @@ struct parking_world {
       mutex.unlock();
       return;
     }
-    parked.push_back(&w);
-    w.is_parked = true;
-    awake.fetch_sub(1);
+    join_parked_locked(w);
     if (was_searching)
       searching.fetch_sub(1);
     mutex.unlock();
     if (Omit != omit::looks && has_work()) {
       mutex.lock();
-      auto back = w.is_parked && awake.load() < limit;
-      if (back) {
-        std::erase(parked, &w);
-        w.is_parked = false;
-        awake.fetch_add(1);
-        searching.fetch_add(1);
-      }
+      auto back = leave_parked_locked(w);
       mutex.unlock();
       if (back)
         return;
     }
     sleep(w);
+  }
+
+  void join_parked_locked(worker& w) {
+    parked.push_back(&w);
+    w.is_parked = true;
+    awake.fetch_sub(1);
+  }
+
+  bool leave_parked_locked(worker& w) {
+    if (!w.is_parked || awake.load() >= limit)
+      return false;
+    std::erase(parked, &w);
+    w.is_parked = false;
+    awake.fetch_add(1);
+    searching.fetch_add(1);
+    return true;
   }
 
   void park_at_start(worker& w) {
@@ -446,6 +479,12 @@ struct late_wake_world : parking_world<Omit> {
   late_wake_world() : parking_world<Omit>(2, {}, {plain}, true) {}
 };
 
+// The same, and the sleep of one may end by itself.
+template <omit Omit = omit::nothing>
+struct nap_world : parking_world<Omit> {
+  nap_world() : parking_world<Omit>(2, {}, {plain}) { this->all[1].naps = 1; }
+};
+
 // One worker and its spare; the one blocks on what it has pushed itself.
 template <omit Omit = omit::nothing>
 struct own_work_world : parking_world<Omit> {
@@ -506,6 +545,10 @@ BOOST_AUTO_TEST_CASE(loses_no_injection_in_any_order) {
   holds<late_wake_world<>>();
 }
 
+BOOST_AUTO_TEST_CASE(loses_nothing_when_a_sleep_ends_by_itself) {
+  holds<nap_world<>>();
+}
+
 BOOST_AUTO_TEST_CASE(leaves_nothing_behind_one_that_blocks) {
   holds<own_work_world<>>();
   holds<later_work_world<>>();
@@ -518,6 +561,7 @@ BOOST_AUTO_TEST_CASE(needs_its_steps) {
   BOOST_TEST(!is_sound<injection_world<wake_by_injector>>());
   BOOST_TEST(!is_sound<late_wake_world<looks>>());
   BOOST_TEST(!is_sound<late_wake_world<wake_by_injector>>());
+  BOOST_TEST(!is_sound<nap_world<looks>>());
   BOOST_TEST(!is_sound<own_work_world<hand_over>>());
   BOOST_TEST(!is_sound<own_work_world<wake_for_blocked>>());
   BOOST_TEST(!is_sound<later_work_world<wake_for_blocked>>());

@@ -20,6 +20,16 @@ private:
   std::vector<int> seen_;
 };
 
+// The base stands elsewhere than the object: the tag's place is taken.
+class tag {
+public:
+  int number = 7;
+};
+class tagged_list : public tag, public list {
+public:
+  int number_and_size() const { return number + int(all().size()); }
+};
+
 // Does what it is given as a turn of its own.
 class sender : public troupe::actor {
 public:
@@ -50,6 +60,15 @@ BOOST_AUTO_TEST_CASE(smoke) {
   for (int i = 1000; i < 1010; ++i) // a thread shares nothing
     l.tell([i](list& x) { x.add(i); });
   BOOST_TEST(l.ask<&list::all>().get() == up_to(1010));
+}
+
+BOOST_AUTO_TEST_CASE(of_a_base_reaches_the_base) {
+  live_system live;
+  auto l = live.sys.spawn<tagged_list>();
+  l.tell<&list::add>(1);
+  l.tell<&tagged_list::add>(2);
+  BOOST_TEST(l.ask<&list::all>().get() == (std::vector{1, 2}));
+  BOOST_TEST(l.ask<&tagged_list::number_and_size>().get() == 9);
 }
 
 BOOST_AUTO_TEST_SUITE(order)

@@ -10,7 +10,8 @@
 // Pairing:    `add` reads sleeping_until_ under its wheel's lock. Before it
 //             looks at the wheels the thread has stored `never` there, so who
 //             comes after its look says so, and who came before is seen; the
-//             signal that it sleeps on was read before both.
+//             signal that it sleeps on was read before both. Checked in every
+//             order by tests/model_timers_test.cpp.
 #pragma once
 
 #include <array>

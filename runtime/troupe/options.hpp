@@ -50,7 +50,7 @@ struct options {
 
   /// The folder with the keys for other nodes. Default: empty, which is
   /// $XDG_CONFIG_HOME/troupe or ~/.config/troupe. See node.hpp.
-  std::string keys;
+  std::string keys{};
 
   /// How long, at most, either side of a connection to another node shows no
   /// sign of life. Default 1 s. Range: 10 ms..1 h.

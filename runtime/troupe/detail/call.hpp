@@ -22,6 +22,7 @@ struct method_traits;
 #define TROUPE_METHOD(qualifiers) \
   template <class R, class T, class... Ps> \
   struct method_traits<R (T::*)(Ps...) qualifiers> { \
+    using object_type = T; \
     using result = R; \
     using params = parameters<Ps...>; \
     static constexpr std::size_t arity = sizeof...(Ps); \
@@ -128,8 +129,11 @@ struct method_body<T, M, parameters<Ps...>> {
   static constexpr std::string_view name() { return value_name<M>(); }
 
 private:
+  // Through the method's own class: g++ takes the step to a base within ->* for
+  // a broken aliasing rule.
   template <std::size_t... Is>
-  decltype(auto) call(T* object, std::index_sequence<Is...>) {
+  decltype(auto) call(typename method_traits<decltype(M)>::object_type* object,
+                      std::index_sequence<Is...>) {
     return (object->*M)(hand_over<Ps>(std::get<Is>(args))...);
   }
 };
@@ -173,6 +177,12 @@ void fail_actor(cell& self, std::exception_ptr e) noexcept;
 
 void begin_coroutine(cell& self, call_record& record, envelope* message);
 void end_coroutine(call_record& record) noexcept;
+
+inline void end_frame(call_record* record) noexcept {
+  auto frame = record->frame; // the record goes with it
+  end_coroutine(*record);
+  frame.destroy();
+}
 
 // Starts `t` as the method that `message` calls. `Done::done` gets the record
 // when it ends, `Done::abandon` when the actor ends first.
@@ -236,9 +246,7 @@ struct tell_message final : envelope, pooled {
 
   static void abandon(call_record* record) noexcept {
     owned m{static_cast<tell_message*>(record->message)};
-    auto frame = record->frame;
-    end_coroutine(*record);
-    frame.destroy();
+    end_frame(record);
   }
 
   static constexpr remote_ops remote = remote_tell<tell_message, Body>();
@@ -458,13 +466,17 @@ struct ask_message final : envelope,
       m->set();
     else
       m->set(std::move(*p.value));
-    leave(record, m);
+    end_frame(record);
+    end(m);
   }
 
+  // Who hears of it relies on what the method had being gone: the future, say,
+  // by which it waited for a value.
   static void abandon(call_record* record) noexcept {
     auto* m = static_cast<ask_message*>(record->message);
+    end_frame(record);
     settle_dropped(*m, drop_reason::stopped);
-    leave(record, m);
+    end(m);
   }
 
   static constexpr remote_ops remote = remote_ask<ask_message, Body>();
@@ -485,14 +497,6 @@ struct ask_message final : envelope,
   static void end(ask_message* m) noexcept {
     m->body.~Body();
     m->release();
-  }
-
-private:
-  static void leave(call_record* record, ask_message* m) noexcept {
-    auto frame = record->frame;
-    end_coroutine(*record);
-    frame.destroy();
-    end(m);
   }
 };
 
