@@ -23,7 +23,7 @@ struct series {
   std::map<std::string, std::vector<double>> values;
   std::map<std::string, std::vector<double>> counts;
   std::string failure;
-  double seconds = 0; // that it took, all runs
+  double seconds = 0; // that it took, all runs and what went before them
 };
 
 std::string program_of(const std::string& name) {
@@ -103,8 +103,8 @@ figures run_once(const workload& what, const std::string& name,
 }
 
 void add_run(series& to, const workload& what, const plan& how, bool counts) {
-  warm_memory();
   stopwatch watch;
+  warm_memory();
   try {
     for (auto& [row, value] : run_once(what, to.name, how))
       if (counts)

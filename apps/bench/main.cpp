@@ -220,7 +220,7 @@ int main(int argc, char** argv) {
   if (opts.makes_readme)
     opts.how.budget = std::chrono::milliseconds{5'000};
   if (opts.is_quick) {
-    opts.how.budget = std::chrono::milliseconds{400};
+    opts.how.budget = std::chrono::milliseconds{300};
     opts.how.warms_up = false;
   }
   if (opts.lists) {

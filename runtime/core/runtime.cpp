@@ -133,6 +133,7 @@ runtime::runtime(system& facade, options opts)
   }
   home_->ask_deadline_ns = options_.ask_deadline.count();
   home_->rt = this;
+  deallocate(allocate(1)); // finds the allocator now, not at the first spawn
   config_.module_factories.push_back(&make_scheduler);
   config_.set("scheduler.max-throughput", options_.throughput);
   config_.set("scheduler.max-threads", options_.workers);
