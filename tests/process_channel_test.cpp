@@ -347,4 +347,24 @@ BOOST_AUTO_TEST_CASE(ends_with_its_peer) {
   BOOST_TEST((got.how == transfer::ended));
 }
 
+BOOST_AUTO_TEST_CASE(comes_whole_from_a_peer_that_left_records_unread) {
+  auto [a, b] = make_socket_pair();
+  int ends[2];
+  BOOST_REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  descriptor reader{ends[0]}, writer{ends[1]};
+  const int fd = reader.get();
+  BOOST_TEST((send_value(a.get(), 7, std::span{&fd, 1}) == transfer::done));
+  BOOST_TEST((send_value(b.get(), 8) == transfer::done)); // nobody reads it
+  a.reset();
+  int value = 0;
+  auto got = receive_record(b.get(),
+                            std::as_writable_bytes(std::span{&value, 1}));
+  BOOST_TEST((got.how == transfer::done));
+  BOOST_TEST(value == 7);
+  BOOST_TEST_REQUIRE(got.fds.size() == 1u);
+  BOOST_TEST(inode(got.fds[0].get()) == inode(fd));
+  got = receive_record(b.get(), std::as_writable_bytes(std::span{&value, 1}));
+  BOOST_TEST((got.how == transfer::ended));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

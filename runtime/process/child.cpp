@@ -288,10 +288,13 @@ void child::deliver(const wire::frame_header& head,
   auto got = receive_record(socket_.get(),
                             std::as_writable_bytes(std::span{&what, 1}));
   road.fds = std::move(got.fds);
-  std::uint64_t size = 0;
-  if ((head.flags & attached_payload) == 0 || road.fds.empty()
-      || payload.size() != sizeof(size)) {
+  if ((head.flags & attached_payload) == 0) {
     owner_->on_frame(*this, head, payload, road);
+    return;
+  }
+  std::uint64_t size = 0;
+  if (road.fds.empty() || payload.size() != sizeof(size)) {
+    owner_->on_frame(*this, head, {}, road); // the size alone is no result
     return;
   }
   std::memcpy(&size, payload.data(), sizeof(size));

@@ -54,9 +54,11 @@ received receive_record(int socket, std::span<std::byte> room) {
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
   ssize_t n = 0;
+  // A peer that went without having read all leaves ECONNRESET, once, before
+  // what it had sent.
   do {
     n = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
+  } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
   received result;
   if (n < 0) {
     result.how = errno == EAGAIN ? transfer::again : transfer::ended;

@@ -156,6 +156,9 @@ private:
   std::atomic<int> blocked_{0};          // workers inside a blocking_section
   std::atomic<worker*> rester_{nullptr}; // rests, and looks again, for all
   std::atomic<bool> together_{false};    // a backlog wakes nobody
+  // No worker compares before: one has just found it better spread. While one
+  // does, the others that have nothing to do may not steal.
+  std::atomic<std::int64_t> spread_until_ns_{0};
   std::atomic<bool> stopping_{false};
   int stalled_ = 0; // under mutex_; workers whose place is taken
   std::uint64_t injected_total_ = 0; // under mutex_

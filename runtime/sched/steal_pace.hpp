@@ -42,6 +42,7 @@ public:
 
   /// Whether the next steal is to be measured: only then the calls below are.
   bool measures(std::int64_t now) const { return now >= free_until_ns_; }
+  std::int64_t free_until() const { return free_until_ns_; }
 
   /// A job of the other's was taken.
   void stole(const look& l) { from_ = l; }

@@ -139,7 +139,9 @@ caf::resumable* worker::steal() {
     if (job == nullptr)
       continue;
     count(steals_);
-    if (const auto now = now_ns(); pace_.measures(now)) {
+    if (const auto now = now_ns();
+        pace_.measures(now)
+        && now >= parent_.spread_until_ns_.load(std::memory_order_relaxed)) {
       is_measured_ = true;
       stole_from_ = &victim;
       pace_.stole(look_at(victim, now));
@@ -210,7 +212,10 @@ bool worker::may_steal(std::int64_t now) {
   }
   if (now < pace_.rests_until())
     return false;
-  conclude(pace_.rested(look_at(*stole_from_, now)));
+  const auto found = pace_.rested(look_at(*stole_from_, now));
+  conclude(found);
+  if (found == steal_pace::verdict::free)
+    p.spread_until_ns_.store(pace_.free_until(), std::memory_order_relaxed);
   if (pace_.is_resting())
     return false;
   end_rest();
