@@ -350,13 +350,8 @@ struct parking_world {
     searching.fetch_sub(1);
     mutex.unlock();
     futex_wait(w.signal, 0, 1);
-    if (w.signal.load(order::acquire) == 0) {
-      mutex.lock();
-      auto back = leave_parked_locked(w);
-      mutex.unlock();
-      if (back)
-        return;
-    }
+    if (w.signal.load(order::acquire) == 0 && leave_parked(w))
+      return;
     sleep(w);
   }
 
@@ -377,13 +372,8 @@ struct parking_world {
     if (was_searching)
       searching.fetch_sub(1);
     mutex.unlock();
-    if (Omit != omit::looks && has_work()) {
-      mutex.lock();
-      auto back = leave_parked_locked(w);
-      mutex.unlock();
-      if (back)
-        return;
-    }
+    if (Omit != omit::looks && has_work() && leave_parked(w))
+      return;
     sleep(w);
   }
 
@@ -393,14 +383,17 @@ struct parking_world {
     awake.fetch_sub(1);
   }
 
-  bool leave_parked_locked(worker& w) {
-    if (!w.is_parked || awake.load() >= limit)
-      return false;
-    std::erase(parked, &w);
-    w.is_parked = false;
-    awake.fetch_add(1);
-    searching.fetch_add(1);
-    return true;
+  bool leave_parked(worker& w) {
+    mutex.lock();
+    const auto leaves = w.is_parked && awake.load() < limit;
+    if (leaves) {
+      std::erase(parked, &w);
+      w.is_parked = false;
+      awake.fetch_add(1);
+      searching.fetch_add(1);
+    }
+    mutex.unlock();
+    return leaves;
   }
 
   void park_at_start(worker& w) {
